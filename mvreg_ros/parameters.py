@@ -1,0 +1,123 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The one table of parameters: the node declares it, the command line and the README show it.
+
+A name with a dot is nested in the yaml. Ranges are inclusive. Units stand in the description.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import difflib
+
+from mvreg_ros.types import InputError
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """
+    A parameter: its type is that of its default.
+
+    minimum, maximum: inclusive range of a number. choices: the strings allowed, where not empty.
+    read_only: read once at start. node_only: means nothing to the offline command.
+    """
+
+    name: str
+    default: Value
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+    node_only: bool = False
+
+    def check(self, value: object) -> Value:
+        """Return `value` if it may be set; raise InputError with the cure otherwise."""
+        kind = type(self.default)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            cure = ', write 1.0 and not 1' if kind is float else ''
+            raise InputError(f'{self.name} must be {kind.__name__}{cure}: got {value!r}')
+        if self.choices and value not in self.choices:
+            raise InputError(f"{self.name} must be one of {', '.join(self.choices)}: got {value!r}")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            low, high = self.minimum, self.maximum
+            if not ((low is None or value >= low) and (high is None or value <= high)):
+                raise InputError(f'{self.name} must lie in [{low}, {high}]: got {value}')
+        return value  # type: ignore[return-value]
+
+
+PARAMETERS = (
+    Parameter(
+        'method', 'fpfh',
+        'How fragments are described and matched. fpfh: geometric, nothing learned.',
+        choices=('fpfh',), read_only=True,
+    ),
+    Parameter(
+        'device', 'auto', 'auto, cpu, cuda, cuda:1, mps. auto takes the GPU where there is one.',
+        read_only=True,
+    ),
+    Parameter(
+        'voxel_size', 0.025,
+        'Edge of the voxels that fragments are thinned to, metres. Everything scales with it.',
+        minimum=0.001, maximum=10.0, read_only=True,
+    ),
+    Parameter(
+        'pairs', 'all', 'Which pairs of fragments are tried. all: each with each.',
+        choices=('all',),
+    ),
+    Parameter(
+        'min_confidence', 0.85,
+        'Edges below this confidence (tau_p of the paper) are pruned, unless nothing else links '
+        'the parts they join.',
+        minimum=0.0, maximum=1.0,
+    ),
+    Parameter(
+        'refine', True, 'Refine with GICP on the kept edges and a final pose-graph optimisation.',
+    ),
+    Parameter(
+        'max_fragments', 1000,
+        'Fragments held in memory; more are refused with reason buffer_full.',
+        minimum=2, maximum=1000000, node_only=True,
+    ),
+    Parameter('map_frame', 'map', 'Frame of the poses.', read_only=True, node_only=True),
+    Parameter(
+        'fragment_frame_prefix', 'fragment_', 'TF child frames are this plus the four-digit id.',
+        read_only=True, node_only=True,
+    ),
+    Parameter(
+        'publish_tf', True, 'Publish map -> fragment frames on /tf_static.', node_only=True,
+    ),
+    Parameter(
+        'session.directory', '~/.ros/mvreg',
+        'Folder under which ~/save makes a numbered folder with the map, the poses and the graph.',
+        node_only=True,
+    ),
+)
+
+BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def defaults() -> dict[str, Value]:
+    """Return every parameter with its default."""
+    return {parameter.name: parameter.default for parameter in PARAMETERS}
+
+
+def nearest(name: str) -> str:
+    """Return a remark that names the parameter most like `name`, or nothing."""
+    close = difflib.get_close_matches(name, BY_NAME, n=1)
+    return f', did you mean {close[0]}?' if close else ''
+
+
+def checked(values: dict[str, object]) -> dict[str, Value]:
+    """Return defaults overridden by `values`; raise InputError on a wrong name, type or range."""
+    result = defaults()
+    for name, value in values.items():
+        if name not in BY_NAME:
+            raise InputError(f'unknown parameter {name!r}{nearest(name)}')
+        result[name] = BY_NAME[name].check(value)
+    return result

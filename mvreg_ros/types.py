@@ -1,0 +1,211 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The dataclasses that travel from stage to stage; shapes, units and frames are written here, once.
+
+Metres, radians, nanoseconds. ``T_a_b`` maps points of frame b into frame a. ``S`` is the number of
+fragments, ``E`` of edges, ``N`` of points, ``K`` of correspondences. Arrays of geometry that leave
+the package are float64 numpy; what lives on the device is float32 torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+
+FloatArray = NDArray[np.float64]
+
+
+class InputError(ValueError):
+    """Input that cannot be used. The message is one line: what is wrong, where, and the cure."""
+
+
+class RegistrationCancelled(RuntimeError):
+    """Raised by a `Progress` callback to stop the work it is told about."""
+
+
+class Progress(Protocol):
+    """Told after each step of a stage; may raise `RegistrationCancelled`."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Report that `done` of `total` steps of `stage` are finished."""
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """
+    One point cloud of the session, in its own frame.
+
+    points: (N, 3) float32, contiguous, finite. sensor_origin: (3,) float32, where the sensor stood,
+    in the frame of the points; normals are turned towards it. T_map_fragment: (4, 4) prior pose.
+    """
+
+    points: NDArray[np.float32]
+    id: int = 0
+    stamp_ns: int = 0
+    frame_id: str = ''
+    name: str = ''
+    sensor_origin: NDArray[np.float32] = field(default_factory=lambda: np.zeros(3, np.float32))
+    T_map_fragment: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class FragmentFeatures:
+    """
+    Keypoints of a fragment with their descriptors, on the device.
+
+    points: (N, 3) float32 in the fragment's frame. normals: (N, 3) float32, unit length.
+    descriptors: (N, D) float32, rows of unit length.
+    """
+
+    points: Tensor
+    normals: Tensor
+    descriptors: Tensor
+
+
+@dataclass(frozen=True)
+class Correspondences:
+    """
+    Putative correspondences of a pair, the rows of Gamma in Eq. 4.
+
+    points_i: (K, 3) in the frame of fragment i; points_j: (K, 3) in the frame of fragment j.
+    """
+
+    i: int
+    j: int
+    points_i: Tensor
+    points_j: Tensor
+
+
+@dataclass(frozen=True)
+class PairRegistration:
+    """
+    A relative pose with the evidence for it.
+
+    T_i_j: (4, 4) float64. weights: (K,) of Eq. 4. inliers: correspondences that agree with T_i_j.
+    confidence: c_local of Eq. 13, in [0, 1].
+    """
+
+    i: int
+    j: int
+    T_i_j: FloatArray
+    weights: Tensor
+    inliers: int
+    confidence: float
+
+
+class Verdict(str, Enum):
+    """What became of an edge. A bridge is weak but the only link between the parts it joins."""
+
+    KEPT = 'kept'
+    BRIDGE = 'bridge'
+    PRUNED = 'pruned'
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True)
+class Edges:
+    """
+    Relative poses between fragments, one row each, i < j.
+
+    i, j: (E,) int64 fragment ids. T_i_j: (E, 4, 4). confidence: (E,) in [0, 1]. inliers: (E,) int64.
+    information: (E, 6, 6) inverse covariance of T_i_j, translation (m) before rotation (rad), in the
+    frame of fragment j. verdict: (E,) `Verdict`. reason: (E,) short codes such as 'inconsistent'.
+    """
+
+    i: NDArray[np.int64]
+    j: NDArray[np.int64]
+    T_i_j: FloatArray
+    confidence: FloatArray
+    inliers: NDArray[np.int64]
+    information: FloatArray
+    verdict: NDArray[np.object_]
+    reason: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        """Return the number of edges."""
+        return len(self.i)
+
+    def select(self, rows: NDArray) -> Edges:
+        """Return the edges of `rows`, a boolean mask or an index array."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in self.__annotations__})
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """(E,) True where the edge takes part in the poses: kept edges and bridges."""
+        return self.verdict != Verdict.PRUNED
+
+    @staticmethod
+    def of(pairs: list[PairRegistration]) -> Edges:
+        """Stack pair registrations into edges that nobody has judged yet."""
+        count = len(pairs)
+        return Edges(
+            i=np.array([p.i for p in pairs], np.int64),
+            j=np.array([p.j for p in pairs], np.int64),
+            T_i_j=np.stack([p.T_i_j for p in pairs]) if pairs else np.zeros((0, 4, 4)),
+            confidence=np.array([p.confidence for p in pairs], np.float64),
+            inliers=np.array([p.inliers for p in pairs], np.int64),
+            information=np.tile(np.eye(6), (count, 1, 1)),
+            verdict=np.full(count, Verdict.KEPT, object),
+            reason=np.full(count, '', object),
+        )
+
+
+@dataclass(frozen=True)
+class Registration:
+    """
+    The result: one absolute pose for each fragment that could be placed.
+
+    poses: (S, 4, 4) T_map_fragment, NaN where not placed. placed: (S,) bool. component: (S,) int64,
+    0 is the largest and is the map, -1 a fragment alone. covariances: (S, 6, 6) of each pose in the
+    fragment's own frame, x, y, z (m), then rotation about x, y, z (rad), NaN where not placed.
+    reason: (S,) why a fragment was not placed, '' where it was. seconds: by stage.
+    """
+
+    poses: FloatArray
+    placed: NDArray[np.bool_]
+    component: NDArray[np.int64]
+    covariances: FloatArray
+    edges: Edges
+    reason: NDArray[np.object_]
+    seconds: dict[str, float]
+
+    def relative(self, i: int, j: int) -> FloatArray | None:
+        """Return T_i_j implied by the poses, or None where i and j hang in no common component."""
+        if not (self.placed[i] and self.placed[j] and self.component[i] == self.component[j]):
+            return None
+        return np.linalg.inv(self.poses[i]) @ self.poses[j]
+
+    def members(self, component: int) -> Iterator[int]:
+        """Yield the ids of the fragments of a component, in order."""
+        yield from np.flatnonzero(self.component == component).tolist()
+
+
+def select_device(name: str) -> torch.device:
+    """
+    Return the device called `name`; 'auto' takes CUDA, then MPS, then the CPU.
+
+    Raises InputError where the device does not exist on this machine.
+    """
+    if name == 'auto':
+        if torch.cuda.is_available():
+            return torch.device('cuda')
+        return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f'device {name!r} is not usable here, use auto or cpu: {error}') from error
+    return device
