@@ -1,0 +1,112 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Point clouds from files, and fragments from whatever the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+from pypcd4 import PointCloud
+
+from mvreg_ros.data.ply import decode_ply
+from mvreg_ros.types import Fragment, InputError
+
+# Beyond this float32 no longer holds a millimetre-sized voxel grid.
+FARTHEST = 1e5
+
+
+def decode_pcd(content: bytes) -> NDArray[np.float64]:
+    """Return the points of a PCD file, (N, 3); raise an exception where it has none, with why."""
+    cloud = PointCloud.from_fileobj(BytesIO(content))  # type: ignore[arg-type]
+    if not {'x', 'y', 'z'} <= set(cloud.fields):
+        raise ValueError('its points have no x, y and z')
+    columns = [np.atleast_1d(cloud.pc_data[axis]).astype(np.float64) for axis in 'xyz']
+    if len(columns[0]) != cloud.metadata.points:
+        raise ValueError(f'it is truncated: the header announces {cloud.metadata.points} points')
+    return np.column_stack(columns)
+
+
+DECODERS = {'.ply': decode_ply, '.pcd': decode_pcd}
+
+
+def read_cloud(path: str | Path) -> NDArray[np.float32]:
+    """
+    Return the finite points of a PLY or PCD file, (N, 3), in the frame of the file.
+
+    Raises InputError where the file is missing, broken, of another format or without points.
+    """
+    path = Path(path)
+    decode = DECODERS.get(path.suffix.lower())
+    if decode is None:
+        raise InputError(f'{path}: not a .ply or .pcd file, convert it to one of them')
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read: {error.strerror}') from error
+    try:
+        points = decode(content)
+    except Exception as error:  # a stranger's bytes may raise anything inside a parser
+        cause = ' '.join(str(error).split())[:200]
+        raise InputError(f'{path}: cannot be used, {cause}; write the file again') from error
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        raise InputError(f'{path}: holds no finite points, leave it out')
+    if np.abs(points).max() > FARTHEST:
+        raise InputError(
+            f'{path}: has points more than {FARTHEST / 1000:.0f} km from its origin, '
+            'subtract the offset and use metres')
+    return np.ascontiguousarray(points, np.float32)
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Return the key that sorts cloud_2 before cloud_10."""
+    parts = re.findall(r'\d+|\D+', path.name)
+    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts]
+
+
+def input_files(paths: Iterable[str | Path]) -> list[Path]:
+    """
+    Return the cloud files that `paths` name, in order.
+
+    Files are taken as they come; a folder, such as a scene of 3DMatch, gives its .ply and .pcd
+    files in the natural order of their names. The poses in .info.txt files are not looked at.
+    Raises InputError for what cannot be read, with the cure.
+    """
+    files = []
+    for path in map(Path, paths):
+        if path.suffix in ('.mcap', '.db3') or (path / 'metadata.yaml').is_file():
+            raise InputError(
+                f'{path}: bags are not read here, start the node and ros2 bag play {path.name}')
+        if not path.exists():
+            raise InputError(f'{path}: no such file or folder')
+        if not path.is_dir():
+            files.append(path)
+            continue
+        if (path / 'fragments.csv').is_file():
+            raise InputError(f'{path}: holds saved results, name the folder of their input')
+        inside = [p for p in path.iterdir()
+                  if p.suffix.lower() in DECODERS and not p.name.startswith('.')]
+        if not inside:
+            raise InputError(f'{path}: holds no .ply or .pcd files')
+        files += sorted(inside, key=natural_key)
+    return files
+
+
+def read_fragment(path: Path, index: int) -> Fragment:
+    """
+    Return the fragment in a file; its id is `index`, its name that of the file.
+
+    Files carry no time: the index in seconds is the stamp, which keeps trajectory tools content.
+    """
+    stamp_ns = index * 1_000_000_000
+    return Fragment(read_cloud(path), id=index, stamp_ns=stamp_ns, name=path.stem)
+
+
+def read_inputs(paths: Iterable[str | Path]) -> list[Fragment]:
+    """Return the fragments in files and folders, see `input_files` and `read_fragment`."""
+    return [read_fragment(path, index) for index, path in enumerate(input_files(paths))]

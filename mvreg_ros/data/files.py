@@ -1,0 +1,54 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import tempfile
+
+from mvreg_ros.types import InputError
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """
+    Write `content` to `path` so that a crash leaves the old file or the new one, never a half.
+
+    Raises InputError where the folder cannot be written to.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+        try:
+            with os.fdopen(handle, 'wb') as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(f'{path}: cannot be written: {error.strerror}') from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file; raise InputError where it is missing or no UTF-8 text."""
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path}: is not a text file') from error
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read: {error.strerror}') from error
