@@ -1,0 +1,182 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a flat: rooms on a round tour, doors from each to the next, windows outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvreg_ros.types import FloatArray
+
+HALF_WALL = 0.06
+DOOR_HEIGHT = 2.05
+KINDS = ('living', 'kitchen', 'bedroom', 'office')
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A hole in a wall: from `start` to `end` along it, from `bottom` to `top`; metres."""
+
+    start: float
+    end: float
+    bottom: float
+    top: float
+
+    @property
+    def is_door(self) -> bool:
+        """Whether one can walk through."""
+        return self.bottom == 0
+
+
+@dataclass(frozen=True)
+class Wall:
+    """
+    One side of a room, in its own frame: x along the wall, y out of the room, z up.
+
+    origin: (2,) where the wall starts. yaw: of the wall's frame in the world.
+    """
+
+    origin: FloatArray
+    yaw: float
+    length: float
+    exterior: bool
+    openings: tuple[Opening, ...]
+
+    @property
+    def along(self) -> FloatArray:
+        """(2,) unit vector along the wall."""
+        return np.array([np.cos(self.yaw), np.sin(self.yaw)])
+
+    @property
+    def outwards(self) -> FloatArray:
+        """(2,) unit vector out of the room."""
+        return np.array([-np.sin(self.yaw), np.cos(self.yaw)])
+
+    def world(self, x: float, y: float) -> FloatArray:
+        """Return the (2,) point of the world at (x, y) of the wall's frame."""
+        return self.origin + x * self.along + y * self.outwards
+
+
+@dataclass(frozen=True)
+class Room:
+    """
+    A rectangular room between its inner wall faces, (x0, y0) to (x1, y1).
+
+    walk_centre, walk_radii: the ellipse on which somebody walks around in it; kept free.
+    """
+
+    kind: str
+    low: FloatArray
+    high: FloatArray
+    walls: tuple[Wall, ...]
+    walk_centre: FloatArray
+    walk_radii: FloatArray
+
+
+@dataclass(frozen=True)
+class Door:
+    """A passage between two rooms. centre: (2,). heading: yaw of the way from the first room on."""
+
+    centre: FloatArray
+    heading: float
+    width: float
+
+
+@dataclass(frozen=True)
+class FloorPlan:
+    """Rooms in the order of the tour; doors[k] leads from rooms[k] to the next, the last home."""
+
+    rooms: tuple[Room, ...]
+    doors: tuple[Door, ...]
+    height: float
+
+
+def plan_flat(rng: np.random.Generator, rooms: int) -> FloorPlan:
+    """Return a plan of `rooms` rooms: two columns, and one room across the end if odd."""
+    cells = _cells(rng, rooms)
+    pairs = [(k, (k + 1) % rooms) for k in range(rooms if rooms > 2 else rooms - 1)]
+    doors = tuple(_door(rng, cells[a], cells[b]) for a, b in pairs)
+    height = rng.uniform(2.4, 2.75)
+    kinds = [KINDS[k % len(KINDS)] for k in rng.permutation(rooms)]
+    plans = tuple(
+        _room(rng, kind, cell, [other for other in cells if other is not cell], doors, height)
+        for kind, cell in zip(kinds, cells, strict=True)
+    )
+    return FloorPlan(plans, doors, height)
+
+
+def _cells(rng: np.random.Generator, rooms: int) -> list[FloatArray]:
+    """Return rectangles [[x0, y0], [x1, y1]] that touch, down one column and up the other."""
+    left, right, y = [], [], 0.0
+    width = rng.uniform(7.0, 9.0)
+    for _ in range(rooms // 2):
+        bottom = y - rng.uniform(3.4, 4.6)
+        split = width / 2 + rng.uniform(-0.5, 0.5)
+        left.append(np.array([[0, bottom], [split, y]]))
+        right.append(np.array([[split, bottom], [width, y]]))
+        y = bottom
+    end = []
+    if rooms % 2:
+        half = rng.uniform(2.1, 2.6)
+        end.append(np.array([[width / 2 - half, y - rng.uniform(3.4, 4.6)], [width / 2 + half, y]]))
+    return left + end + right[::-1]
+
+
+def _door(rng: np.random.Generator, a: FloatArray, b: FloatArray) -> Door:
+    """Return a door somewhere in the common side of two touching rectangles."""
+    low, high = np.maximum(a[0], b[0]), np.minimum(a[1], b[1])
+    normal = int(np.argmin(high - low))
+    side, width = 1 - normal, rng.uniform(0.85, 1.0)
+    centre = low.copy()
+    centre[side] = rng.uniform(low[side] + 0.8, high[side] - 0.8)
+    step = b.mean(0)[normal] - a.mean(0)[normal]
+    forwards = np.where(np.arange(2) == normal, np.sign(step), 0)
+    return Door(centre, float(np.arctan2(forwards[1], forwards[0])), width)
+
+
+def _room(
+    rng: np.random.Generator, kind: str, cell: FloatArray, others: list[FloatArray],
+    doors: tuple[Door, ...], height: float,
+) -> Room:
+    low, high = cell[0] + HALF_WALL, cell[1] - HALF_WALL
+    corners = [(low[0], high[1]), (high[0], high[1]), (high[0], low[1]), (low[0], low[1])]
+    walls, margins = [], []
+    for k, yaw in enumerate((0.0, -np.pi / 2, np.pi, np.pi / 2)):
+        length = (high - low)[k % 2]
+        bare = Wall(np.array(corners[k]), yaw, length, True, ())
+        openings = [hole for door in doors if (hole := _doorway(bare, door)) is not None]
+        probe = [bare.world(x, 3 * HALF_WALL) for x in np.linspace(0, length, 20)]
+        exterior = not any(
+            np.all((point > other[0]) & (point < other[1])) for point in probe for other in others
+        )
+        if exterior:
+            openings += _windows(rng, length, height)
+        walls.append(Wall(bare.origin, yaw, length, exterior, tuple(openings)))
+        margins.append(rng.uniform(0.95, 1.2))
+    largest = {'living': 1.35, 'bedroom': 1.75}.get(kind, 1.1)
+    outside = [k for k, wall in enumerate(walls) if wall.exterior]
+    margins[int(rng.choice(outside))] = largest
+    up, right, down, left = margins
+    walk_low, walk_high = low + [left, down], high - [right, up]
+    radii = np.clip((walk_high - walk_low) / 2, 0.3, 1.2)
+    return Room(kind, low, high, tuple(walls), (walk_low + walk_high) / 2, radii)
+
+
+def _doorway(wall: Wall, door: Door) -> Opening | None:
+    """Return the opening that `door` makes in `wall`, if it lies in it."""
+    offset = door.centre - wall.origin
+    x, y = offset @ wall.along, offset @ wall.outwards
+    if not (0 < x < wall.length and 0 < y < 2 * HALF_WALL):
+        return None
+    return Opening(x - door.width / 2, x + door.width / 2, 0.0, DOOR_HEIGHT)
+
+
+def _windows(rng: np.random.Generator, length: float, height: float) -> list[Opening]:
+    """Return up to two windows side by side."""
+    count = int(rng.choice([0, 1, 1, 2]))
+    sill, top = rng.uniform(0.75, 1.0), min(rng.uniform(1.9, 2.2), height - 0.15)
+    centres = (np.arange(count) + 0.5) * length / max(count, 1)
+    half = rng.uniform(0.4, 0.7)
+    return [Opening(x - half, x + half, sill, top) for x in centres + rng.uniform(-0.2, 0.2)]
