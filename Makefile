@@ -1,0 +1,27 @@
+# Thin targets over tools/setup_env.py, which makes .venv and keeps it up to date.
+PYTHON := .venv/bin/python
+
+# Called from inside another Python environment with ROS wheels: its libraries are not ours.
+ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
+endif
+
+.PHONY: setup demo test lint clean
+
+setup:
+	@command -v python3 >/dev/null || if [ "$$(id -u)" = 0 ]; \
+	  then apt-get update -qq && apt-get install -y --no-install-recommends python3; \
+	  else echo 'setup: python3 is missing: sudo apt-get install python3'; exit 1; fi
+	@python3 tools/setup_env.py
+
+demo: setup
+	$(PYTHON) -m mvreg_ros.node.demo
+
+test: setup
+	$(PYTHON) -m pytest
+
+lint: setup
+	$(PYTHON) -m pytest test/test_style.py
+
+clean:
+	rm -rf .venv demo_out build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis

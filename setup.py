@@ -1,0 +1,76 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The package as pip and colcon install it; all requirements are declared here."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = 'mvreg_ros'
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    description='Learned multiview registration of point-cloud fragments, as a library and a node.',
+    author='The mvreg_ros authors',
+    maintainer='The mvreg_ros authors',
+    maintainer_email='maintainers@users.noreply.github.com',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (f'share/{PACKAGE}', ['package.xml']),
+        (f'share/{PACKAGE}/launch', sorted(glob('launch/*.launch.py'))),
+        (f'share/{PACKAGE}/config', sorted(glob('config/*'))),
+        # pip puts console scripts in bin/, where ros2 run and launch files do not look.
+        (f'lib/{PACKAGE}', sorted(glob('libexec/*'))),
+    ],
+    zip_safe=False,
+    entry_points={
+        'console_scripts': [
+            f'mvreg = {PACKAGE}.cli:main',
+            f'registration_node = {PACKAGE}.node.registration_node:main',
+        ],
+    },
+    install_requires=[
+        'gtsam>=4.2',
+        'numpy>=1.26',
+        'pypcd4>=1.1',
+        'pyyaml>=6.0',
+        'rosbags>=0.10',
+        'scipy>=1.11',
+        'small_gicp>=1.0',
+        'torch>=2.4',
+        'tqdm>=4.60',
+        'transforms3d>=0.4.2',
+        'trimesh>=4.0',
+    ],
+    extras_require={
+        # A whole ROS 2, for machines that have none; never beside a ROS installation.
+        'ros-pypi': [
+            'ros-kilted-common-interfaces==5.5.*',
+            'ros-kilted-rclpy==9.1.*',
+            'ros-kilted-rmw-fastrtps-cpp==9.3.*',
+        ],
+        'simulate': [
+            'matplotlib>=3.8',
+            'open3d>=0.19',
+        ],
+        'test': [
+            'flake8>=6',
+            'flake8-import-order>=0.18.2',
+            'flake8-quotes>=3.4',
+            'hypothesis>=6.100',
+            'mypy>=1.11',
+            'pydocstyle>=6.3',
+            # launch_testing of Jazzy and Kilted does not load in pytest 9.
+            'pytest>=8.2,<9',
+            'ros-ament-flake8>=0.17',
+            'ros-ament-lint>=0.17',
+            'ros-ament-pep257>=0.17',
+            'ruff>=0.9',
+            'setuptools>=77',
+        ],
+    },
+)
