@@ -1,11 +1,14 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import os
 from pathlib import Path
+import shutil
 import tempfile
 
 from mvreg_ros.types import InputError
@@ -52,3 +55,34 @@ def read_text(path: Path) -> str:
         raise InputError(f'{path}: is not a text file') from error
     except OSError as error:
         raise InputError(f'{path}: cannot be read: {error.strerror}') from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """
+    Yield a temporary folder that becomes `path` at the end, and vanishes if there is an exception.
+
+    Raises InputError at once where `path` holds something already or its parent cannot be written.
+    """
+    path = path.absolute()
+    temporary = _folder_beside(path)
+    try:
+        yield temporary
+        try:
+            temporary.chmod(0o755)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise InputError(f'{path}: cannot be written: {error.strerror}') from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _folder_beside(path: Path) -> Path:
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f'{path}: exists and is not empty, name a new folder or remove it')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.{path.name}.'))
+    except OSError as error:
+        raise InputError(f'{path}: cannot be written: {error.strerror}') from error
