@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 FloatArray = NDArray[np.float64]
 
@@ -199,6 +201,8 @@ def select_device(name: str) -> torch.device:
 
     Raises InputError where the device does not exist on this machine.
     """
+    import torch  # here, so that `mvreg --help` does not wait for it
+
     if name == 'auto':
         if torch.cuda.is_available():
             return torch.device('cuda')
