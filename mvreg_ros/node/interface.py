@@ -1,0 +1,109 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The topics, services and frames of the node, which it creates from here; the README's tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray
+from nav_msgs.msg import Path
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+from visualization_msgs.msg import MarkerArray
+
+# Fragments are few, large and precious: best effort loses clouds above half a megabyte.
+FRAGMENTS = QoSProfile(depth=50)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+STATUS = QoSProfile(depth=10)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic by its name before remapping; `~` is the node's own name."""
+
+    name: str
+    type: type
+    qos: QoSProfile
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service by its name before remapping."""
+
+    name: str
+    type: type
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of the TF tree, with the frame it hangs under."""
+
+    name: str
+    parent: str
+    meaning: str
+
+
+INPUT = Topic(
+    'fragments', PointCloud2, FRAGMENTS,
+    'Point-cloud fragments, each in a frame of its own; `x`, `y`, `z` as float32 or float64 in '
+    'any layout.',
+)
+STATUS_TOPICS = (
+    Topic(
+        '~/status', DiagnosticArray, STATUS,
+        'Once a second and on change: `fragments`, `stage`, `progress` (0 to 1) and `eta` '
+        '(seconds) of the stage, `seconds.<stage>` of the last registration, `refused.<reason>` '
+        'counters.',
+    ),
+    Topic('/diagnostics', DiagnosticArray, STATUS, "The same, for the robot's own monitors."),
+)
+OUTPUTS = (
+    Topic(
+        '~/poses', PoseArray, LATCHED,
+        'One pose for each fragment placed in `map`, in the order of ids.',
+    ),
+    Topic(
+        '~/path', Path, LATCHED,
+        'The same poses, each with the stamp of its fragment, so that a consumer can join them.',
+    ),
+    Topic(
+        '~/markers', MarkerArray, LATCHED,
+        'For RViz: fragments, labels, edges from red (confidence 0) to green (1), rejected edges '
+        'in grey.',
+    ),
+    Topic('~/map', PointCloud2, LATCHED, 'All fragments placed in `map`, a colour for each.'),
+    Topic(
+        '~/graph', String, LATCHED,
+        'Open3D PoseGraph as JSON, with ids, stamps, components, and the confidence, verdict and '
+        'reason of each edge.',
+    ),
+)
+SERVICES = (
+    Service(
+        '~/register', Trigger,
+        'Register all fragments held. Answers when done, with a summary; `busy` at once while one '
+        'runs. Fragments that arrive meanwhile wait for the next call.',
+    ),
+    Service('~/cancel', Trigger, 'Stop the registration that runs.'),
+    Service(
+        '~/reset', Trigger,
+        'Forget fragments and result, and empty the latched outputs. TF listeners keep static '
+        'frames: restart them to lose the old ones.',
+    ),
+    Service(
+        '~/save', Trigger,
+        'Write the last result to a numbered folder under `session.directory`; answers its path.',
+    ),
+    Service('~/pause', SetBool, 'true: refuse fragments. false: take them again.'),
+)
+FRAMES = (
+    Frame('map', '', 'The largest connected part of the session.'),
+    Frame('map_1', '', 'And `map_2`, ...: parts that nothing links to `map`.'),
+    Frame('fragment_0000', 'map', 'The frame of fragment 0 once it is placed; static.'),
+)

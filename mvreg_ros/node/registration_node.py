@@ -1,0 +1,207 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node: fragments in, and on a service call one absolute pose for each of them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import traceback
+from typing import Any
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
+
+from mvreg_ros.node.clouds import points_from_cloud
+from mvreg_ros.node.fragment_buffer import FragmentBuffer
+from mvreg_ros.node.interface import INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
+from mvreg_ros.node.job import Job
+from mvreg_ros.node.outputs import messages, NOTHING, Result, summary, transforms
+from mvreg_ros.node.parameters import declare_parameters, parameter_values
+from mvreg_ros.node.refusal import CURES, Refusal
+from mvreg_ros.node.ros_compat import StaticTransformBroadcaster
+from mvreg_ros.node.saving import save
+from mvreg_ros.node.spin import run
+from mvreg_ros.node.stamps import nanoseconds_from_stamp
+from mvreg_ros.node.status import status
+from mvreg_ros.register import MultiviewRegistration
+from mvreg_ros.types import InputError, Progress, RegistrationCancelled
+
+# What a subscription must ask for to match any publisher.
+WEAKEST = {'reliability': 'best_effort', 'durability': 'volatile'}
+
+
+class RegistrationNode(Node):
+    """Buffers fragments, registers them in a thread and publishes the result."""
+
+    def __init__(self, **options: Any) -> None:
+        """Raise InputError if a parameter or the device cannot be used."""
+        super().__init__('mvreg', **options)
+        declare_parameters(self)
+        self._registration = MultiviewRegistration.from_pretrained(
+            **parameter_values(self, core=True))
+        self._buffer = FragmentBuffer(
+            self._registration.prepare, self.get_parameter('voxel_size').value)
+        self._result = NOTHING
+        self._changed = self.create_guard_condition(self._publish_status)
+        self._job = Job(self, self._changed.trigger)
+        self._saving = Job(self, self._changed.trigger)
+        # One logger for each reason, because throttling is by logger and line.
+        self._refusal_loggers = {reason: self.get_logger().get_child(reason) for reason in CURES}
+        self._broadcaster = StaticTransformBroadcaster(self)
+        self._topics = {
+            topic.name: self.create_publisher(topic.type, topic.name, topic.qos)
+            for topic in (*OUTPUTS, *STATUS_TOPICS)
+        }
+        callbacks = {
+            '~/register': self._on_register, '~/cancel': self._on_cancel,
+            '~/reset': self._on_reset, '~/save': self._on_save, '~/pause': self._on_pause,
+        }
+        # A coroutine that waits holds its callback group; a reentrant one is not held.
+        jobs = ReentrantCallbackGroup()
+        for service in SERVICES:
+            self.create_service(
+                service.type, service.name, callbacks[service.name], callback_group=jobs)
+        self._subscription = self.create_subscription(
+            INPUT.type, INPUT.name, self._on_cloud, INPUT.qos,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
+        )
+        # A steady clock: simulated time may stand still.
+        self.create_timer(
+            1.0, self._publish_status, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.get_logger().info(
+            f'taking fragments on {self._subscription.topic_name} '
+            f'({self._subscription.qos_profile.reliability.name.lower()}), '
+            f"{self.get_parameter('method').value} on {self.get_parameter('device').value}")
+
+    def stop(self, timeout: float) -> bool:
+        """Cancel what runs; return whether it has ended within `timeout` seconds."""
+        self._job.cancel()
+        self._saving.cancel()
+        return self._job.join(timeout / 2) and self._saving.join(timeout / 2)
+
+    def _on_cloud(self, cloud: PointCloud2) -> None:
+        try:
+            stamp_ns = nanoseconds_from_stamp(cloud.header.stamp)
+            frame_id = cloud.header.frame_id
+            self._buffer.check(stamp_ns, frame_id, self.get_parameter('max_fragments').value)
+            self._buffer.add(points_from_cloud(cloud), stamp_ns, frame_id)
+        except Refusal as refusal:
+            self._buffer.refused[refusal.reason] += 1
+            self._refusal_loggers[refusal.reason].warning(
+                f'cloud refused: {refusal}', throttle_duration_sec=5.0)
+        else:
+            if stamp_ns == 0:
+                self.get_logger().warning(
+                    'fragments have stamp zero: their poses in ~/path cannot be told apart; set '
+                    'header.stamp', once=True)
+        self._changed.trigger()
+
+    async def _on_register(
+        self, _: Trigger.Request, response: Trigger.Response,
+    ) -> Trigger.Response:
+        fragments = tuple(self._buffer.fragments)
+
+        def register(progress: Progress) -> tuple[Result, dict[str, Any]]:
+            if len(fragments) < 2:
+                raise InputError(
+                    f'{len(fragments)} fragments held, two are needed: publish them on '
+                    f'{self._subscription.topic_name}')
+            self._registration.parameters.update(parameter_values(self, core=True))
+            result = Result(self._registration.register(fragments, progress), fragments)
+            return result, self._messages(result)
+
+        with self._answering(response):
+            self._result, outputs = await self._job.run(register)
+            self._publish(outputs)
+            if self.get_parameter('publish_tf').value:
+                self._broadcaster.sendTransform(transforms(
+                    self._result.registration, outputs['~/poses'].header,
+                    self.get_parameter('fragment_frame_prefix').value))
+            response.message = summary(self._result.registration)
+            self.get_logger().info(response.message)
+        return response
+
+    async def _on_save(
+        self, _: Trigger.Request, response: Trigger.Response,
+    ) -> Trigger.Response:
+        result, parameters = self._result, parameter_values(self)
+        with self._answering(response):
+            response.message = str(await self._saving.run(lambda _: save(result, parameters)))
+            self.get_logger().info(f'saved {response.message}')
+        return response
+
+    def _on_cancel(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._job.cancel()
+        response.message = 'cancelling' if response.success else 'no registration runs'
+        return response
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._job.cancel()
+        held = len(self._buffer.fragments)
+        self._buffer.clear()
+        self._result = NOTHING
+        self._publish(self._messages(NOTHING))
+        self._changed.trigger()
+        self.get_logger().info(
+            'reset; TF listeners keep the static frames they have: restart them to lose these')
+        response.success, response.message = True, f'forgot {held} fragments'
+        return response
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._buffer.paused = request.data
+        self._changed.trigger()
+        response.success = True
+        response.message = 'fragments are ' + ('refused' if request.data else 'taken')
+        return response
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        topic = self._subscription.topic_name
+        policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
+        self.get_logger().warning(
+            f'nothing arrives from a publisher of {topic}: its {policy} offers less than is asked '
+            f'for; start the node with -p qos_overrides.{topic}.subscription.{policy}:='
+            f'{WEAKEST.get(policy, "...")}, or mend the publisher')
+
+    def _messages(self, result: Result) -> dict[str, Any]:
+        """Return the messages of all latched outputs."""
+        header = Header(
+            stamp=self.get_clock().now().to_msg(), frame_id=self.get_parameter('map_frame').value)
+        return messages(result, header, self.get_parameter('voxel_size').value)
+
+    def _publish(self, outputs: dict[str, Any]) -> None:
+        for name, message in outputs.items():
+            self._topics[name].publish(message)
+
+    def _publish_status(self) -> None:
+        message = status(
+            self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._buffer,
+            self._job.stage, self._result.registration.seconds)
+        for topic in STATUS_TOPICS:
+            self._topics[topic.name].publish(message)
+
+    @contextmanager
+    def _answering(self, response: Trigger.Response) -> Iterator[None]:
+        """Answer success, or what went wrong: the one place where a job may fail."""
+        try:
+            yield
+            response.success = True
+        except (InputError, RegistrationCancelled) as error:
+            response.success, response.message = False, str(error)
+            self.get_logger().warning(response.message)
+        except Exception as error:
+            response.success, response.message = False, f'{type(error).__name__}: {error}'
+            self.get_logger().error(traceback.format_exc())
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return the exit code."""
+    return run(RegistrationNode, args)

@@ -1,0 +1,59 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a node until it is told to end, and end well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import os
+import signal
+import sys
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.logging import get_logger
+from rclpy.node import Node
+
+from mvreg_ros.types import InputError
+
+STOP_TIMEOUT = 1.0  # seconds
+
+
+class StoppableNode(Protocol):
+    """A node that may have threads of its own."""
+
+    def stop(self, timeout: float) -> bool:
+        """Tell the threads to end; return whether they have within `timeout` seconds."""
+
+
+def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+    """
+    Spin the node until SIGINT or SIGTERM, once or often; return the exit code.
+
+    0 after a signal, 2 if the node refuses its parameters.
+    """
+    # rclpy ends the context at a signal and then calls the handler of before. Python's own for
+    # SIGINT would raise KeyboardInterrupt, at a second signal (launch sends one) in the clean-up.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    rclpy.init(args=args)
+    node, code = None, 0
+    try:
+        node = make_node()
+        rclpy.spin(node)
+    except ExternalShutdownException:
+        pass
+    except InputError as error:
+        get_logger('mvreg').fatal(str(error))
+        code = 2
+    except Exception:
+        if rclpy.ok():
+            raise
+        # The signal came before the node was spinning.
+    if node is not None and not node.stop(STOP_TIMEOUT):
+        # A thread inside a long native call would crash when the interpreter ends under it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    rclpy.try_shutdown()
+    return code
