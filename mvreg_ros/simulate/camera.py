@@ -23,7 +23,11 @@ NEAREST, FARTHEST = 0.45, 4.0
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera without distortion; pixel centres are at whole numbers."""
+    """
+    A pinhole camera without distortion.
+
+    The centre of pixel (u, v) is at (u + 0.5, v + 0.5), as in Open3D's ray casting and fusion.
+    """
 
     width: int = 320
     height: int = 240
@@ -32,14 +36,14 @@ class Camera:
     @property
     def matrix(self) -> FloatArray:
         """(3, 3) intrinsic matrix."""
-        centre = ((self.width - 1) / 2, (self.height - 1) / 2)
-        return np.array([[self.focal, 0, centre[0]], [0, self.focal, centre[1]], [0, 0, 1]])
+        return np.array([[self.focal, 0, self.width / 2], [0, self.focal, self.height / 2],
+                         [0, 0, 1]])
 
     def points(self, depth: Depth) -> FloatArray:
-        """Return the points of an image, (N, 3), in the camera frame; pixels of depth 0 are left out."""
+        """Return the points of an image, (N, 3), in the camera frame, without pixels of depth 0."""
         v, u = np.nonzero(depth)
         z = depth[v, u].astype(float)
-        pixels = np.stack([u, v, np.ones_like(u)], 1)
+        pixels = np.stack([u + 0.5, v + 0.5, np.ones(len(u))], 1)
         return pixels @ np.linalg.inv(self.matrix).T * z[:, None]
 
 
@@ -61,9 +65,8 @@ def true_depth(
 
     Both are (height, width).
     """
-    corner_centred = camera.matrix + [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
     rays = scene.create_rays_pinhole(
-        o3d.core.Tensor(corner_centred), o3d.core.Tensor(np.linalg.inv(T_world_camera)),
+        o3d.core.Tensor(camera.matrix), o3d.core.Tensor(np.linalg.inv(T_world_camera)),
         camera.width, camera.height,
     )
     hits = scene.cast_rays(rays)
@@ -75,7 +78,7 @@ def true_depth(
 @dataclass(frozen=True)
 class DepthSensor:
     """
-    The errors of one sensor; `distortion` is (height, width), relative, and the same in each image.
+    The errors of one sensor; `distortion` of depth, (height, width), is relative and constant.
 
     Axial noise and its growth with depth: Nguyen, Izadi, Lovell 2012, "Modeling Kinect sensor
     noise for improved 3D reconstruction and tracking".
@@ -92,7 +95,7 @@ class DepthSensor:
         return DepthSensor(camera, smooth.astype(np.float32))
 
     def measure(self, rng: np.random.Generator, depth: Depth, cosine: Depth) -> Depth:
-        """Return what the sensor reports of a true image, (height, width), 0 where it sees nothing."""
+        """Return what the sensor reports of a true image, (height, width), 0 where nothing."""
         clean = np.minimum(depth, 2 * FARTHEST)
         near, far = minimum_filter(clean, 3), maximum_filter(clean, 3)
         noise = rng.standard_normal(depth.shape, np.float32)

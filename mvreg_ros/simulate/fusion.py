@@ -13,21 +13,21 @@ import open3d as o3d
 from mvreg_ros.simulate.camera import Camera, Depth, FARTHEST
 from mvreg_ros.types import FloatArray
 
-VOXEL = 0.0125
+VOXEL = 0.015
 SPACING = 0.025
-MINIMUM_WEIGHT = 3.0
-BLOCKS = 20000
-TRUNCATION_VOXELS = 4.0
+MINIMUM_WEIGHT = 2.0
+BLOCKS = 8000
+TRUNCATION_VOXELS = 3.0
 
 
 def fuse(
     images: Sequence[Depth], T_fragment_camera: FloatArray, camera: Camera
 ) -> NDArray[np.float32]:
     """
-    Return the surface that at least three images agree on, one point in each cell of 2.5 cm.
+    Return the surface that at least two images agree on, one point in each cell of 2.5 cm.
 
-    images: (height, width) metres, 0 where unknown. T_fragment_camera: (M, 4, 4). Points are (N, 3)
-    in the fragment's frame, in an order that depends on nothing but their coordinates.
+    images: (height, width) metres, 0 where unknown. T_fragment_camera: (M, 4, 4). Points: (N, 3) in
+    the fragment's frame, in an order that depends on nothing but their coordinates.
     """
     float32 = o3d.core.float32
     grid = o3d.t.geometry.VoxelBlockGrid(

@@ -10,27 +10,38 @@ turns to the next door and walks through. Camera axes: x right, y down, z forwar
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from mvreg_ros.simulate.floor_plan import FloorPlan, Room
 from mvreg_ros.types import FloatArray
 
-# A fragment is about as long as a step of this size, so that neighbours overlap by a half.
-STEP_TURN = np.deg2rad(40)
-STEP_LENGTH = 0.7
-PASSAGE_STEPS = 2.5
+# Moving or turning so far changes the view by about a half: the way from a fragment to the next.
+STEP_TURN = np.deg2rad(60)
+STEP_LENGTH = 1.2
+LEAST_TURN = np.pi / 4
 DOOR_STANDOFF = 0.5
 
 
 def walk(
     rng: np.random.Generator, plan: FloorPlan, fragments: int, frames: int
 ) -> FloatArray:
-    """Return camera poses T_world_camera, (fragments, frames, 4, 4), evenly along the walk."""
-    x, y, yaw = _smooth(_route(rng, plan, fragments)).T
-    steps = np.concatenate([[0], np.cumsum(_steps(np.stack([x, y, yaw], 1)))])
+    """
+    Return camera poses T_world_camera, (fragments, frames, 4, 4), evenly along the walk.
+
+    The more fragments there are, the further the camera turns in each room.
+    """
+    sides = rng.choice([-1, 1], len(plan.rooms) + 1)
+    turns = np.full(len(sides), LEAST_TURN)
+    longer = route = _smooth(_route(plan, turns, sides))
+    while _steps(longer)[-1] <= fragments:
+        route = longer
+        turns[np.argmin(turns)] += np.pi / 6
+        longer = _smooth(_route(plan, turns, sides))
+    steps = _steps(route)
     times = np.linspace(0, steps[-1], fragments * frames)
-    x, y, yaw = (np.interp(times, steps, values) for values in (x, y, yaw))
+    x, y, yaw = (np.interp(times, steps, column) for column in route.T)
     x, y = x + _sway(rng, times, 0.02), y + _sway(rng, times, 0.02)
     z = rng.uniform(1.25, 1.5) + _sway(rng, times, 0.06)
     yaw = yaw + _sway(rng, times, np.deg2rad(5))
@@ -49,46 +60,39 @@ def camera_rotation(yaw: FloatArray, pitch: FloatArray, roll: FloatArray) -> Flo
     return turn @ level
 
 
-def _route(rng: np.random.Generator, plan: FloorPlan, fragments: int) -> FloatArray:
-    """Return way points (x, y, yaw), (M, 3), of a tour that takes about `fragments` steps."""
+def _route(plan: FloorPlan, turns: FloatArray, sides: NDArray[np.int64]) -> FloatArray:
+    """
+    Return way points (x, y, yaw), (M, 3), of the tour that turns by about `turns` in the rooms.
+
+    turns, sides: (rooms + 1,) size and sign of the turn at each stop, the last one is at home.
+    """
     passages = [(door.centre, door.heading) for door in plan.doors]
     if len(plan.rooms) == 2:
         passages.append((plan.doors[0].centre, plan.doors[0].heading + np.pi))
-    if not passages:
-        start = rng.uniform(0, 2 * np.pi)
-        return _sweep(plan.rooms[0], start, start + fragments * STEP_TURN)
-    turning = fragments * STEP_TURN - len(passages) * PASSAGE_STEPS * STEP_TURN
-    stops = [*plan.rooms, plan.rooms[0]]
-    entering, leaving = [], []
-    for (centre, heading), room, following in zip(passages, stops, stops[1:], strict=False):
+    arrival = 0.0
+    path = []
+    for k, room in enumerate([*plan.rooms, plan.rooms[0]][:len(passages) + 1]):
+        if k == len(passages):
+            path.append(_sweep(room, arrival, arrival + sides[k] * turns[k]))
+            break
+        centre, heading = passages[k]
         ahead = DOOR_STANDOFF * np.array([np.cos(heading), np.sin(heading)])
-        leaving.append(_heading(room.walk_centre, centre - ahead))
-        entering.append(_heading(centre + ahead, following.walk_centre))
-    wanted = np.clip(turning / (len(plan.rooms) + 0.4), np.pi / 2, 3 * np.pi)
-    turns = [
-        _turn(rng, start, end, wanted) for start, end in zip(entering, leaving[1:], strict=False)
-    ]
-    rest = turning - np.abs(turns).sum()
-    side = rng.choice([-1, 1])
-    first = side * np.clip(0.7 * rest, np.pi / 2, 3 * np.pi)
-    last = side * np.clip(0.3 * rest, np.pi / 3, np.pi)
-    parts = [_sweep(stops[0], leaving[0] - first, leaving[0])]
-    for k, (centre, heading) in enumerate(passages):
-        ahead = DOOR_STANDOFF * np.array([np.cos(heading), np.sin(heading)])
-        parts.append(np.array([[*(centre - ahead), heading], [*(centre + ahead), heading]]))
-        turn = turns[k] if k < len(turns) else last
-        parts.append(_sweep(stops[k + 1], entering[k], entering[k] + turn))
-    return np.concatenate(parts)
+        leave = _heading(room.walk_centre, centre - ahead)
+        start = arrival if k else leave - sides[0] * turns[0]
+        path.append(_sweep(room, start, start + _nearest_turn(leave - start, turns[k], sides[k])))
+        path.append(np.array([[*(centre - ahead), heading], [*(centre + ahead), heading]]))
+        arrival = _heading(centre + ahead, plan.rooms[(k + 1) % len(plan.rooms)].walk_centre)
+    return np.concatenate(path)
 
 
 def _heading(start: FloatArray, end: FloatArray) -> float:
     return float(np.arctan2(end[1] - start[1], end[0] - start[0]))
 
 
-def _turn(rng: np.random.Generator, start: float, end: float, wanted: float) -> float:
-    """Return a turn from heading `start` to `end` whose size is nearest to `wanted`."""
-    options = (end - start) % (2 * np.pi) + 2 * np.pi * np.arange(-3, 3)
-    misfit = np.abs(np.abs(options) - wanted) + rng.uniform(0, 0.2, len(options))
+def _nearest_turn(difference: float, wanted: float, side: int) -> float:
+    """Return `difference` plus whole turns, nearest in size to `wanted`, rather to `side`."""
+    options = difference % (2 * np.pi) + 2 * np.pi * np.arange(-3, 3)
+    misfit = np.abs(np.abs(options) - wanted) + 0.1 * (np.sign(options) != side)
     return float(options[np.argmin(misfit)])
 
 
@@ -100,15 +104,16 @@ def _sweep(room: Room, start: float, end: float) -> FloatArray:
 
 
 def _steps(path: FloatArray) -> FloatArray:
-    """Return how many steps it takes from each way point to the next, (M - 1,)."""
+    """Return how many steps it takes to each way point, (M,)."""
     move = np.diff(path, axis=0)
-    return np.hypot(np.hypot(move[:, 0], move[:, 1]) / STEP_LENGTH, move[:, 2] / STEP_TURN)
+    step = np.hypot(np.hypot(move[:, 0], move[:, 1]) / STEP_LENGTH, move[:, 2] / STEP_TURN)
+    return np.concatenate([[0], np.cumsum(step)])
 
 
 def _smooth(path: FloatArray) -> FloatArray:
     """Return the path, headings made continuous, sampled finely and evenly, corners rounded."""
     path = np.column_stack([path[:, :2], np.unwrap(path[:, 2])])
-    steps = np.concatenate([[0], np.cumsum(_steps(path))])
+    steps = _steps(path)
     spacing = 0.02
     even = np.arange(0, steps[-1], spacing)
     fine = np.stack([np.interp(even, steps, column) for column in path.T], 1)
