@@ -69,15 +69,16 @@ def registration_recall(
     estimates: Transforms, truth: Transforms, information: Transforms,
 ) -> Recall:
     """Score `estimates` by the protocol of 3DMatch and Redwood (facts in `squared_error`)."""
-    evaluated = [pair for pair in truth if not _consecutive(pair)]
+    evaluated = [pair for pair in truth if not consecutive(pair)]
     correct = sum(
         squared_error(estimates[pair], truth[pair], information[pair]) <= RECALL_DISTANCE ** 2
         for pair in evaluated if pair in estimates)
-    declared = sum(not _consecutive(pair) for pair in estimates)
+    declared = sum(not consecutive(pair) for pair in estimates)
     return Recall(correct, len(evaluated), declared)
 
 
-def _consecutive(pair: Pair) -> bool:
+def consecutive(pair: Pair) -> bool:
+    """Return whether the fragments of a pair follow each other, which makes it easy."""
     return abs(pair[0] - pair[1]) <= 1
 
 

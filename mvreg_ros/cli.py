@@ -1,0 +1,115 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The command line: `mvreg ...`.
+
+Here is only what is understood; what is done stands in `mvreg_ros.commands` and is imported when a
+command is chosen, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+import sys
+from typing import NoReturn
+
+from mvreg_ros import __version__
+from mvreg_ros.commands.options import add_parameters
+from mvreg_ros.types import InputError
+
+EXAMPLES = """
+examples:
+  mvreg register scans/ --out result
+  mvreg register a.ply b.ply c.pcd --voxel-size 0.05 --out result
+  mvreg evaluate 3dmatch data/3dmatch --scenes hotel3 --out evaluation
+  mvreg simulate --out rooms --scenes 2 --seed 7
+  mvreg doctor
+"""
+REGISTER = """
+Register point clouds that overlap, each in a frame of its own, into one map.
+
+INPUT is a .ply or .pcd file, a folder of them (in the natural order of names), or a scene of
+3DMatch. Units are metres. DIR gets poses.tum, graph.g2o, graph.json (Open3D PoseGraph), map.ply,
+fragments.csv, config.yaml and report.html.
+"""
+EVALUATE = """
+Score the registration of known scenes by the protocols of 3DMatch, 3DLoMatch and Redwood.
+
+ROOT holds fragments/SCENE/cloud_bin_K.ply and, in benchmarks/3DMatch, benchmarks/3DLoMatch or
+benchmarks/Redwood, SCENE/gt.log and gt.info. Scenes that are in several of these benchmarks are
+registered once and scored on each.
+sync takes recorded pairwise estimates in place of clouds: ROOT holds pose_graphs/SCENE/*.log
+beside benchmarks/, or SCENE-evaluation/*.log (Redwood), or *.npz (ScanNet).
+DIR gets metrics.json, edges/SCENE.log, multiview/SCENE.log and plots.
+"""
+
+
+class Parser(ArgumentParser):
+    """A parser whose errors are one line, as all our errors are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError in place of printing the usage."""
+        raise InputError(f'{message}; see {self.prog} --help')
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = Parser(
+        prog='mvreg', description='Multiview registration of point clouds.', epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument('--version', action='version', version=f'mvreg_ros {__version__}')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+
+    def add(name: str, summary: str, description: str = '') -> ArgumentParser:
+        return commands.add_parser(
+            name, help=summary, description=description or summary, allow_abbrev=False,
+            formatter_class=RawDescriptionHelpFormatter)
+
+    register = add('register', 'register point clouds into one map', REGISTER)
+    register.add_argument('inputs', nargs='+', metavar='INPUT', type=Path)
+    _add_out(register)
+    add_parameters(register)
+
+    evaluate = add('evaluate', 'score the registration of known scenes', EVALUATE)
+    evaluate.add_argument('benchmark', choices=('3dmatch', '3dlomatch', 'redwood', 'sync'))
+    evaluate.add_argument('root', metavar='ROOT', type=Path)
+    evaluate.add_argument('--scenes', nargs='+', default=[], metavar='WORD',
+                          help='only scenes whose names contain one of these words')
+    _add_out(evaluate)
+    add_parameters(evaluate)
+
+    simulate = add('simulate', 'simulated scenes in the layout of 3DMatch')
+    simulate.add_argument('--scenes', type=int, default=1, metavar='N', help='default: 1')
+    simulate.add_argument('--seed', type=int, default=0, metavar='S',
+                          help='scene k has seed S + k; default: 0')
+    _add_out(simulate)
+
+    add('doctor', 'what is installed, what is missing and how to get it')
+    return parser
+
+
+def _add_out(parser: ArgumentParser) -> None:
+    parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='a new folder')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0, 2 for input that cannot be used, 130 when interrupted."""
+    try:
+        args = build_parser().parse_args(arguments)
+        if args.command == 'doctor':
+            return import_module('mvreg_ros.doctor').main()
+        import_module(f'mvreg_ros.commands.{args.command}').run(args)
+    except InputError as error:
+        print(f'mvreg: error: {error}', file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print('mvreg: interrupted, nothing was written', file=sys.stderr)  # noqa: T201
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,61 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""`mvreg evaluate`: known scenes in, the figures of the paper's tables out."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from mvreg_ros.commands.console import ProgressReport, say
+from mvreg_ros.commands.options import parameter_values
+from mvreg_ros.data.files import new_folder
+from mvreg_ros.data.scenes import cloud_scenes, pose_graph_scenes
+from mvreg_ros.evaluation.files import (
+    benchmarks_of,
+    metrics_json,
+    table,
+    write_evaluation,
+)
+from mvreg_ros.evaluation.plots import require_matplotlib
+from mvreg_ros.evaluation.protocol import SceneResult, summarize
+from mvreg_ros.evaluation.run import register_scene, synchronize_scene
+from mvreg_ros.register import MultiviewRegistration
+
+
+def run(args: Namespace) -> None:
+    """Evaluate the scenes and write the figures; raises InputError."""
+    require_matplotlib()
+    parameters = parameter_values(args)
+    with new_folder(args.out) as folder:
+        results = synchronize(args) if args.benchmark == 'sync' else register(args)
+        recorded = next(iter(results[0].scene.truth))
+        asked = recorded if args.benchmark == 'sync' else args.benchmark
+        summaries = {name: summarize(results, name) for name in benchmarks_of(results, asked)}
+        write_evaluation(folder, results, metrics_json(summaries, parameters))
+    for name, summary in summaries.items():
+        say(table(summary, name))
+    say(f'wrote {args.out}')
+
+
+def register(args: Namespace) -> list[SceneResult]:
+    """Register the clouds of the scenes."""
+    scenes = cloud_scenes(args.root, args.benchmark, args.scenes)
+    registration = MultiviewRegistration.from_pretrained(**parameter_values(args))
+    results = []
+    for scene in scenes:
+        progress = ProgressReport(f'{scene.name}: ')
+        results.append(register_scene(scene, registration, progress))
+        progress.close()
+    return results
+
+
+def synchronize(args: Namespace) -> list[SceneResult]:
+    """Synchronise the recorded pairwise estimates of the scenes."""
+    scenes = pose_graph_scenes(args.root, args.scenes)
+    progress = ProgressReport()
+    results = []
+    for scene in scenes:
+        results.append(synchronize_scene(scene, args.min_confidence))
+        progress('synchronization', len(results), len(scenes))
+    progress.close()
+    return results

@@ -1,0 +1,142 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The protocols of the paper's tables: what a registration of a scene is worth.
+
+Every figure of a scene is over its evaluated pairs: those of the benchmark whose fragments are not
+consecutive, or for ScanNet, which has no recall, all pairs of views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+import resource
+import sys
+from typing import Any
+
+import numpy as np
+
+from mvreg_ros.data.scenes import GroundTruth, Scene
+from mvreg_ros.evaluation.metrics import (
+    consecutive,
+    coverage,
+    distribution,
+    Pair,
+    registration_recall,
+    relative_errors,
+    ROTATION_BINS,
+    Transforms,
+    TRANSLATION_BINS,
+)
+from mvreg_ros.types import Edges, FloatArray, Registration
+
+# The figures of a scene by name, some of them by name again; and those of all scenes.
+Figures = dict[str, Any]
+Summary = dict[str, Any]
+
+# In the mean over scenes these are totals and maxima.
+TOTALS = ('pairs_evaluated',)
+MAXIMA = ('peak_memory_mb',)
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """A registered scene. peak_memory_mb: of the process, up to the end of this scene."""
+
+    scene: Scene
+    registration: Registration
+    peak_memory_mb: float
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far, in MiB."""
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def estimates_of(edges: Edges) -> dict[Pair, FloatArray]:
+    """Return T_i_j of edges by pair."""
+    pairs = zip(edges.i.tolist(), edges.j.tolist(), strict=True)
+    return dict(zip(pairs, edges.T_i_j, strict=True))
+
+
+def pairwise_estimates(registration: Registration) -> dict[Pair, FloatArray]:
+    """Return T_i_j of all pairs that were tried, whatever became of them."""
+    return estimates_of(registration.edges)
+
+
+def multiview_estimates(registration: Registration) -> dict[Pair, FloatArray]:
+    """Return T_i_j implied by the poses, for all i < j of one component."""
+    pairs = combinations(range(len(registration.poses)), 2)
+    relative = {(i, j): registration.relative(i, j) for i, j in pairs}
+    return {pair: T for pair, T in relative.items() if T is not None}
+
+
+def evaluated_pairs(truth: GroundTruth) -> dict[Pair, FloatArray]:
+    """Return T_i_j of the pairs that are scored."""
+    return {pair: T for pair, T in truth.T_i_j.items()
+            if not truth.information or not consecutive(pair)}
+
+
+def score(result: SceneResult, truth: GroundTruth) -> Figures:
+    """
+    Return the figures of a scene, by the names of `metrics.json`.
+
+    rr_pairwise, rr_multiview: registration recall of the pairwise estimates before
+    synchronisation and of the poses. coverage: share of pairs in one component. rotation_deg,
+    translation_m: errors of the poses; a pair across components is in no bin.
+    """
+    pairwise = pairwise_estimates(result.registration)
+    multiview = multiview_estimates(result.registration)
+    pairs = evaluated_pairs(truth)
+    rotation, translation = relative_errors(multiview, pairs)
+    return {
+        'rr_pairwise': recall(pairwise, truth),
+        'rr_multiview': recall(multiview, truth),
+        'coverage': coverage(multiview, pairs),
+        'rotation_deg': distribution(rotation, ROTATION_BINS),
+        'translation_m': distribution(translation, TRANSLATION_BINS),
+        'pairs_evaluated': len(pairs),
+        'seconds': result.registration.seconds,
+        'peak_memory_mb': result.peak_memory_mb,
+    }
+
+
+def recall(estimates: Transforms, truth: GroundTruth) -> float:
+    """Return the registration recall, NaN for a benchmark without information matrices."""
+    if not truth.information:
+        return np.nan
+    return registration_recall(estimates, truth.T_i_j, truth.information).recall
+
+
+def mean(scores: Sequence[Figures]) -> Figures:
+    """
+    Return the mean over scenes of every figure, at every depth; NaN is left out.
+
+    The mean of medians is the mean over scenes too. pairs_evaluated is the sum, peak_memory_mb the
+    maximum.
+    """
+    result: Figures = {}
+    for name in scores[0]:
+        values = [scene[name] for scene in scores]
+        if isinstance(values[0], dict):
+            result[name] = mean(values)
+            continue
+        numbers = np.array(values, float)
+        finite = numbers[np.isfinite(numbers)]
+        if name in TOTALS:
+            result[name] = int(numbers.sum())
+        elif name in MAXIMA:
+            result[name] = float(numbers.max())
+        else:
+            result[name] = float(finite.mean()) if len(finite) else np.nan
+    return result
+
+
+def summarize(results: Sequence[SceneResult], benchmark: str) -> Summary:
+    """Return {'scenes': {name: figures}, 'mean': figures} on the pairs of one benchmark."""
+    scenes = {result.scene.name: score(result, result.scene.truth[benchmark])
+              for result in results if benchmark in result.scene.truth}
+    return {'scenes': scenes, 'mean': mean(list(scenes.values()))}
