@@ -52,18 +52,21 @@ def points_from_cloud(cloud: PointCloud2) -> NDArray[np.float32]:
 
 
 def cloud_from_points(
-    header: Header, points: NDArray[np.float32], colors: NDArray[np.uint8],
+    header: Header, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None,
 ) -> PointCloud2:
-    """Return a cloud of `points` (N, 3) with `colors` (N, 3) red, green, blue in field rgb."""
+    """Return a cloud of `points` (N, 3); `colors` (N, 3), red, green, blue, go to field rgb."""
+    names = ['x', 'y', 'z'] if colors is None else ['x', 'y', 'z', 'rgb']
     fields = [
         PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-        for index, name in enumerate(['x', 'y', 'z', 'rgb'])
+        for index, name in enumerate(names)
     ]
     if len(points) == 0:  # which create_cloud cannot make
-        return PointCloud2(header=header, height=1, fields=fields, point_step=16, is_dense=True)
-    rows = np.zeros((len(points), 4), np.float32)
+        return PointCloud2(
+            header=header, height=1, fields=fields, point_step=4 * len(fields), is_dense=True)
+    rows = np.zeros((len(points), len(fields)), np.float32)
     rows[:, :3] = points
-    rows.view(np.uint8)[:, 12:15] = colors[:, ::-1]  # the number 0x00rrggbb in little-endian
+    if colors is not None:
+        rows.view(np.uint8)[:, 12:15] = colors[:, ::-1]  # the number 0x00rrggbb, little-endian
     cloud = create_cloud(header, fields, rows)
     cloud.is_dense = True
     return cloud

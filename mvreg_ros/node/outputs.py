@@ -64,7 +64,8 @@ def messages(result: Result, header: Header, voxel_size: float) -> dict[str, Any
 def pose_array(registration: Registration, header: Header) -> PoseArray:
     """Return the poses of the fragments in `map`, in the order of ids."""
     return PoseArray(
-        header=header, poses=[_pose(registration.poses[id]) for id in registration.members(0)])
+        header=header,
+        poses=[pose_message(registration.poses[id]) for id in registration.members(0)])
 
 
 def path(registration: Registration, fragments: Sequence[Fragment], header: Header) -> Path:
@@ -73,7 +74,7 @@ def path(registration: Registration, fragments: Sequence[Fragment], header: Head
         PoseStamped(
             header=Header(
                 stamp=stamp_from_nanoseconds(fragments[id].stamp_ns), frame_id=header.frame_id),
-            pose=_pose(registration.poses[id]),
+            pose=pose_message(registration.poses[id]),
         )
         for id in registration.members(0)
     ])
@@ -99,7 +100,7 @@ def transforms(registration: Registration, header: Header, prefix: str) -> list[
         parent = f'{header.frame_id}_{component}' if component else header.frame_id
         transform = TransformStamped(
             header=Header(stamp=header.stamp, frame_id=parent), child_frame_id=f'{prefix}{id:04d}')
-        pose = _pose(registration.poses[id])
+        pose = pose_message(registration.poses[id])
         position = pose.position
         transform.transform.translation = Vector3(x=position.x, y=position.y, z=position.z)
         transform.transform.rotation = pose.orientation
@@ -120,7 +121,7 @@ def summary(registration: Registration) -> str:
     ])
 
 
-def _pose(T_map_fragment: FloatArray) -> Pose:
+def pose_message(T_map_fragment: FloatArray) -> Pose:
     x, y, z = T_map_fragment[:3, 3].tolist()
     qx, qy, qz, qw = map(float, quaternion_from_matrix(T_map_fragment))
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))

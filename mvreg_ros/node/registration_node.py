@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import sys
 import traceback
 from typing import Any
 
@@ -205,3 +206,7 @@ class RegistrationNode(Node):
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return the exit code."""
     return run(RegistrationNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,95 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The picture of the demo: what the robot published, and the map it became, from above."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+import numpy as np
+from numpy.typing import NDArray
+
+from mvreg_ros.data.merge import fragment_colors, transform_points
+from mvreg_ros.node.recording import Recording
+from mvreg_ros.types import FloatArray
+
+BACKGROUND, INK, WAY = '#101318', '#e8e6e1', '#ffffff'
+CONFIDENCE = LinearSegmentedColormap.from_list('confidence', ['#ff453a', '#ffd60a', '#30d158'])
+CEILING = 2.0  # metres above the floor, where the map is cut open
+SHADE = 0.35  # brightness of the floor, of 1 at the cut
+
+
+def draw(recording: Recording, T_world_map: FloatArray, path: Path) -> None:
+    """Write the picture; T_world_map: (4, 4), turns the map upright."""
+    figure = Figure(figsize=(16, 9), facecolor=BACKGROUND, layout='constrained')
+    before, after = figure.subplots(1, 2, width_ratios=(1, 1.2))
+    draw_before(before, recording)
+    draw_after(after, recording, T_world_map)
+    figure.savefig(path, dpi=120)
+
+
+def draw_before(axes: Axes, recording: Recording) -> None:
+    """Draw all fragments in their own frames, on top of one another."""
+    clouds = [recording.clouds[stamp] for stamp in sorted(recording.clouds)]
+    colors = np.repeat(fragment_colors(len(clouds)), [len(cloud) for cloud in clouds], axis=0)
+    points = np.concatenate(clouds)
+    # In the frame of a camera z looks ahead and y down.
+    scatter(axes, points[:, [0, 2]], -points[:, 1], colors)
+    style(axes, f'Before: {len(clouds)} fragments, each in a frame of its own')
+
+
+def draw_after(axes: Axes, recording: Recording, T_world_map: FloatArray) -> None:
+    """Draw the map without its ceiling, the edges that were used and the way of the robot."""
+    points = transform_points(T_world_map, recording.map_points)
+    below = points[:, 2] < CEILING
+    scatter(axes, points[below, :2], points[below, 2], recording.map_colors[below])
+    axes.plot(*recording.trajectory[:, :2].T, color=WAY, linewidth=1, alpha=0.8, zorder=2,
+              label='way of the camera (truth)')
+
+    nodes = recording.graph['nodes']
+    stamps = [int(node['stamp'].replace('.', '')) for node in nodes]
+    positions = transform_points(T_world_map, np.array([
+        recording.poses[stamp][:3, 3] if stamp in recording.poses else np.full(3, np.nan)
+        for stamp in stamps
+    ]))
+    edges = [edge for edge in recording.graph['edges'] if edge['verdict'] != 'pruned']
+    lines = LineCollection(
+        [positions[[edge['source_node_id'], edge['target_node_id']], :2] for edge in edges],
+        cmap=CONFIDENCE, linewidths=1.6, alpha=0.9, zorder=3, label='edges by confidence')
+    lines.set_array([edge['confidence'] for edge in edges])
+    lines.set_clim(0, 1)
+    axes.add_collection(lines)
+    axes.plot(*positions[:, :2].T, 'o', color=INK, markersize=5, markeredgecolor=BACKGROUND,
+              zorder=4, label='fragments')
+    style(axes, f'After: {len(recording.poses)} of {len(nodes)} fragments in one map')
+    axes.legend(loc='lower right', labelcolor=INK, frameon=False, fontsize=10)
+    bar = axes.figure.colorbar(lines, ax=axes, shrink=0.5, pad=0.01, label='confidence of an edge')
+    bar.ax.yaxis.label.set_color(INK)
+    bar.ax.tick_params(colors=INK)
+    bar.outline.set_visible(False)
+
+
+def scatter(
+    axes: Axes, points: NDArray[np.float32], height: NDArray[np.float32],
+    colors: NDArray[np.uint8],
+) -> None:
+    """Draw points (N, 2) in their colours, the higher the brighter and the more on top."""
+    order = np.argsort(height)
+    low, high = np.percentile(height, [2, 98])
+    brightness = SHADE + (1 - SHADE) * np.clip((height - low) / (high - low), 0, 1)
+    shaded = colors / 255 * brightness[:, None]
+    axes.scatter(*points[order].T, s=0.6, c=shaded[order], linewidths=0, zorder=1)
+
+
+def style(axes: Axes, title: str) -> None:
+    """Take away what is no data, and add a metre to compare with."""
+    axes.set_title(title, color=INK, fontsize=15, pad=10)
+    axes.set_aspect('equal')
+    axes.axis('off')
+    left, bottom = axes.dataLim.x0, axes.dataLim.y0 - 0.4
+    axes.plot([left, left + 1], [bottom, bottom], color=INK, linewidth=2)
+    axes.text(left + 0.5, bottom - 0.1, '1 m', color=INK, ha='center', va='top')

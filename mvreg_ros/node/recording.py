@@ -1,0 +1,184 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A mapping session between real processes, and all that came out of it on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import nav_msgs.msg
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
+from sensor_msgs.msg import PointCloud2
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
+from tqdm import tqdm
+
+from mvreg_ros.node.clouds import points_from_cloud
+from mvreg_ros.node.consumer import Consumer, poses_by_stamp
+from mvreg_ros.node.interface import INPUT, LATCHED, OUTPUTS
+from mvreg_ros.node.stamps import nanoseconds_from_stamp
+from mvreg_ros.types import FloatArray
+
+PATIENCE = 600.0  # seconds for what takes seconds, or two minutes on a slow machine
+TRUTH, TRAJECTORY = 'simulated_robot/ground_truth', 'simulated_robot/trajectory'
+
+
+class SessionFailed(RuntimeError):
+    """A process died, or a service answered no."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """
+    What a consumer has after a session; fragments are known by their stamps, nanoseconds.
+
+    clouds: (N, 3) as published. poses: T_map_fragment. truth: T_world_fragment. trajectory: (F, 3)
+    in the world. map_points: (M, 3), map_colors: (M, 3) red, green, blue. graph: the JSON of
+    ~/graph. frames: the parents in TF by their children. seconds: by stage. saved: the folder of
+    ~/save.
+    """
+
+    clouds: dict[int, NDArray[np.float32]]
+    poses: dict[int, FloatArray]
+    truth: dict[int, FloatArray]
+    trajectory: FloatArray
+    map_points: NDArray[np.float32]
+    map_colors: NDArray[np.uint8]
+    graph: dict[str, Any]
+    frames: dict[str, str]
+    seconds: dict[str, float]
+    saved: Path
+
+
+def record_session(seed: int, rooms: int, fragments: int, directory: Path) -> Recording:
+    """
+    Start node and robot, register what the robot publishes, have it saved under `directory`.
+
+    Raises SessionFailed or TimeoutError.
+    """
+    consumer = Consumer()
+    with process('registration_node', {'session.directory': directory}) as node:
+        consumer.until(lambda: alive(node) and bool(consumer.status), 'the node', PATIENCE)
+        settings = {'seed': seed, 'rooms': rooms, 'fragments': fragments}
+        with process('simulated_robot', settings) as robot:
+            consumer.until(
+                lambda: alive(node, robot) and consumer.status['fragments'] == str(fragments),
+                'a fragment', PATIENCE)
+            print(f'registering {fragments} fragments')
+            answer = consumer.call(Trigger, '~/register')
+            with tqdm(bar_format='{desc:<16}{percentage:4.0f}% {bar} {postfix}', total=1.0,
+                      disable=None, leave=False) as bar:
+                consumer.until(
+                    lambda: alive(node) and shown(bar, consumer.status) and answer.done(),
+                    'the registration', PATIENCE)
+            print(granted(answer))
+            clouds = listen_late(consumer, fragments)
+            answer = consumer.call(Trigger, '~/save')
+            consumer.until(lambda: alive(node) and answer.done(), 'the saved folder', PATIENCE)
+            saved = Path(granted(answer))
+    return recording(consumer, clouds, saved)
+
+
+def listen_late(consumer: Consumer, fragments: int) -> list[PointCloud2]:
+    """Join when all is published, wait for what is latched, return the robot's fragments."""
+    clouds: list[PointCloud2] = []
+    qos = QoSProfile(depth=fragments, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    consumer.create_subscription(INPUT.type, INPUT.name, clouds.append, qos)
+    wanted = {topic.name: topic.type for topic in OUTPUTS} | {
+        TRUTH: nav_msgs.msg.Path, TRAJECTORY: nav_msgs.msg.Path, '/tf_static': TFMessage}
+    for topic, type in wanted.items():
+        consumer.listen(type, topic, LATCHED)
+    consumer.until(
+        lambda: len(clouds) == fragments and wanted.keys() <= consumer.received.keys(),
+        'a latched topic', PATIENCE)
+    return clouds
+
+
+def recording(consumer: Consumer, clouds: list[PointCloud2], saved: Path) -> Recording:
+    """Return what the messages hold."""
+    received = consumer.received
+    points = received['~/map']
+    return Recording(
+        clouds={
+            nanoseconds_from_stamp(cloud.header.stamp): points_from_cloud(cloud)
+            for cloud in clouds
+        },
+        poses=poses_by_stamp(received['~/path']),
+        truth=poses_by_stamp(received[TRUTH]),
+        trajectory=np.array([
+            (pose.pose.position.x, pose.pose.position.y, pose.pose.position.z)
+            for pose in received[TRAJECTORY].poses
+        ]),
+        map_points=points_from_cloud(points),
+        map_colors=np.frombuffer(points.data, np.uint8).reshape(-1, 16)[:, 14:11:-1],
+        graph=json.loads(received['~/graph'].data),
+        frames={
+            transform.child_frame_id: transform.header.frame_id
+            for transform in received['/tf_static'].transforms
+        },
+        seconds={
+            key.removeprefix('seconds.'): float(value)
+            for key, value in consumer.status.items() if key.startswith('seconds.')
+        },
+        saved=saved,
+    )
+
+
+@contextmanager
+def process(module: str, parameters: Mapping[str, object]) -> Iterator[subprocess.Popen]:
+    """
+    Run a module of this package in a process of its own and interrupt it at the end.
+
+    Raises SessionFailed if it does not end well then.
+    """
+    settings = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
+    command = [sys.executable, '-m', f'mvreg_ros.node.{module}', '--ros-args', *settings]
+    # A session of its own keeps Ctrl-C away from it, so that the end is in one place.
+    child = subprocess.Popen(command, start_new_session=True)
+    try:
+        yield child
+    finally:
+        child.send_signal(signal.SIGINT)
+        try:
+            child.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    if child.returncode:
+        raise SessionFailed(f'{module} ended with exit code {child.returncode}')
+
+
+def alive(*children: subprocess.Popen) -> bool:
+    """Return True; raise SessionFailed if one of the processes has ended."""
+    for child in children:
+        if child.poll() is not None:
+            raise SessionFailed(f'{child.args[2]} ended early, with exit code {child.returncode}')
+    return True
+
+
+def granted(answer: Future) -> str:
+    """Return the message of a service; raise SessionFailed if it says no."""
+    response = answer.result()
+    if not response.success:
+        raise SessionFailed(response.message)
+    return response.message
+
+
+def shown(bar: tqdm, status: Mapping[str, str]) -> bool:
+    """Show the stage and its progress; return True."""
+    if status['progress']:
+        bar.n = float(status['progress'])
+        bar.set_description_str(status['stage'], refresh=False)
+        bar.set_postfix_str(f"{status['eta']} s left" if status['eta'] else '')
+    return True
