@@ -18,8 +18,8 @@ from mvreg_ros.simulate.floor_plan import FloorPlan, Room
 from mvreg_ros.types import FloatArray
 
 # Moving or turning so far changes the view by about a half: the way from a fragment to the next.
-STEP_TURN = np.deg2rad(60)
-STEP_LENGTH = 1.2
+STEP_TURN = np.deg2rad(70)
+STEP_LENGTH = 1.5
 LEAST_TURN = np.pi / 4
 DOOR_STANDOFF = 0.5
 
@@ -34,12 +34,12 @@ def walk(
     """
     sides = rng.choice([-1, 1], len(plan.rooms) + 1)
     turns = np.full(len(sides), LEAST_TURN)
-    longer = route = _smooth(_route(plan, turns, sides))
-    while _steps(longer)[-1] <= fragments:
+    longer = route = _smooth(plan, _route(plan, turns, sides))
+    while _steps(plan, longer)[-1] <= fragments:
         route = longer
         turns[np.argmin(turns)] += np.pi / 6
-        longer = _smooth(_route(plan, turns, sides))
-    steps = _steps(route)
+        longer = _smooth(plan, _route(plan, turns, sides))
+    steps = _steps(plan, route)
     times = np.linspace(0, steps[-1], fragments * frames)
     x, y, yaw = (np.interp(times, steps, column) for column in route.T)
     x, y = x + _sway(rng, times, 0.02), y + _sway(rng, times, 0.02)
@@ -103,17 +103,20 @@ def _sweep(room: Room, start: float, end: float) -> FloatArray:
     return np.column_stack([room.walk_centre - room.walk_radii * ahead, yaw])
 
 
-def _steps(path: FloatArray) -> FloatArray:
-    """Return how many steps it takes to each way point, (M,)."""
+def _steps(plan: FloorPlan, path: FloatArray) -> FloatArray:
+    """Return how many steps it takes to each way point, (M,); at a door the view changes faster."""
     move = np.diff(path, axis=0)
     step = np.hypot(np.hypot(move[:, 0], move[:, 1]) / STEP_LENGTH, move[:, 2] / STEP_TURN)
+    for door in plan.doors:
+        distance = np.linalg.norm(path[1:, :2] - door.centre, axis=1)
+        step *= 1 + np.exp(-(distance**2))
     return np.concatenate([[0], np.cumsum(step)])
 
 
-def _smooth(path: FloatArray) -> FloatArray:
+def _smooth(plan: FloorPlan, path: FloatArray) -> FloatArray:
     """Return the path, headings made continuous, sampled finely and evenly, corners rounded."""
     path = np.column_stack([path[:, :2], np.unwrap(path[:, 2])])
-    steps = _steps(path)
+    steps = _steps(plan, path)
     spacing = 0.02
     even = np.arange(0, steps[-1], spacing)
     fine = np.stack([np.interp(even, steps, column) for column in path.T], 1)
