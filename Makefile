@@ -6,6 +6,9 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
+# Modules are compiled once, at their first import.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test lint clean
 
 setup:
