@@ -18,6 +18,7 @@ from mvreg_ros.data.files import new_folder, write_atomic
 from mvreg_ros.data.graph import graph_g2o, graph_json, stamp_text, trajectory_tum
 from mvreg_ros.data.merge import fragment_colors, merged_cloud
 from mvreg_ros.data.ply import encode_ply
+from mvreg_ros.evaluation.report import report_html
 from mvreg_ros.parameters import Value
 from mvreg_ros.types import Fragment, Registration, select_device
 
@@ -56,6 +57,7 @@ def write_files(
     write_atomic(folder / 'map.ply', encode_ply(points, fragment_colors(len(fragments))[ids]))
     write_atomic(folder / 'fragments.csv', _fragments_csv(fragments, registration))
     write_atomic(folder / 'config.yaml', _config_yaml(parameters))
+    write_atomic(folder / 'report.html', report_html(fragments, registration, parameters))
 
 
 def _fragments_csv(fragments: Sequence[Fragment], registration: Registration) -> str:
