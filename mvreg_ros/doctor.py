@@ -38,10 +38,9 @@ OPTIONAL = {
     'open3d': "simulation and demo: pip install 'mvreg_ros[simulate]'",
     'matplotlib': "plots and demo: pip install 'mvreg_ros[simulate]'",
     'MinkowskiEngine': 'not needed: nothing uses it yet',
-}
-DISTRIBUTIONS = {'yaml': 'pyyaml', 'open3d': 'open3d-cpu'}
-ROS_CURE = "only the node needs it: source a ROS 2 installation, or pip install 'mvreg_ros[ros-pypi]'"
-TF2_MSGS_CURE = 'apt package ros-DISTRO-tf2-msgs; without a ROS installation: make setup builds it'
+} DISTRIBUTIONS = {'yaml': 'pyyaml', 'open3d': 'open3d-cpu'} ROS_CURE = "only the node needs it:
+source a ROS 2 installation, or pip install 'mvreg_ros[ros-pypi]'" TF2_MSGS_CURE = 'apt package
+ros-DISTRO-tf2-msgs; without a ROS installation: make setup builds it'
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def check_python() -> Row:
 def check_device() -> Row:
     """Say what the device `auto` is on this machine."""
     try:
-        device = import_module('mvreg_ros.types').select_device('auto')
+        device = import_module('mvreg_ros.device').select_device('auto')
     except ImportError:
         return Row('device', False, 'unknown without torch', 'pip install torch')
     return Row('device', True, f'auto is {device}')

@@ -48,7 +48,7 @@ class Parameter:
             low, high = self.minimum, self.maximum
             if not ((low is None or value >= low) and (high is None or value <= high)):
                 raise InputError(f'{self.name} must lie in [{low}, {high}]: got {value}')
-        return value  # type: ignore[return-value]
+        return value
 
 
 PARAMETERS = (

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 import time
 
@@ -13,16 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
+from mvreg_ros.device import select_device
 from mvreg_ros.features.descriptor import Descriptor, FpfhDescriptor
 from mvreg_ros.features.voxels import voxel_down_sample
-from mvreg_ros.multiview import synchronize
+from mvreg_ros.multiview.optimization import optimize_poses
+from mvreg_ros.multiview.pose_graph import synchronize
+from mvreg_ros.multiview.refinement import refine_edges
 from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.matching import match
-from mvreg_ros.pairwise.registration import inlier_confidence, PairwiseRegistration
+from mvreg_ros.pairwise.registration import PairwiseRegistration
+from mvreg_ros.parallel import ordered_map
 from mvreg_ros.parameters import checked, Value
 from mvreg_ros.types import (
-    Edges, Fragment, InputError, no_progress, PairRegistration, Progress, Registration,
-    select_device,
+    Edges,
+    FloatArray,
+    Fragment,
+    FragmentFeatures,
+    InputError,
+    no_progress,
+    PairRegistration,
+    Progress,
+    Registration,
 )
 
 MIN_POINTS = 100
@@ -30,16 +42,23 @@ INLIER_VOXELS = 4.0
 
 
 class MultiviewRegistration:
-    """Registers point-cloud fragments in one common frame."""
+    """
+    Registers point-cloud fragments in one common frame.
+
+    parameters: the rows of the parameter table that it was built with. descriptor: phi's feature
+    space. register_pair: psi and Eq. 4.
+    """
 
     def __init__(
         self, parameters: dict[str, Value], descriptor: Descriptor,
         register_pair: PairwiseRegistration,
     ) -> None:
-        """Put together a pipeline from its parts; `from_pretrained` does it from parameters."""
+        """Put a pipeline together from its parts; `from_pretrained` does it from parameters."""
         self.parameters = parameters
         self.descriptor = descriptor
         self.register_pair = register_pair
+        self.voxel_size = float(parameters['voxel_size'])
+        self.device = select_device(str(parameters['device']))
 
     @classmethod
     def from_pretrained(cls, **parameters: object) -> MultiviewRegistration:
@@ -50,32 +69,13 @@ class MultiviewRegistration:
         does not exist.
         """
         values = checked(parameters)
-        device = select_device(str(values['device']))
         voxel_size = float(values['voxel_size'])
         inlier_distance = INLIER_VOXELS * voxel_size
         return cls(
             values,
-            FpfhDescriptor(voxel_size, device),
-            PairwiseRegistration(
-                SpatialConsistency(inlier_distance), inlier_confidence, inlier_distance
-            ),
+            FpfhDescriptor(voxel_size, select_device(str(values['device']))),
+            PairwiseRegistration(SpatialConsistency(inlier_distance), inlier_distance),
         )
-
-    def prepare(self, fragment: Fragment) -> Fragment:
-        """
-        Return the fragment thinned to the voxel size; doing it twice changes nothing.
-
-        Raises InputError where too few points remain.
-        """
-        points = torch.from_numpy(np.ascontiguousarray(fragment.points, np.float32))
-        rows = voxel_down_sample(points, float(self.parameters['voxel_size']))
-        if len(rows) < MIN_POINTS:
-            raise InputError(
-                f'fragment {fragment.id} {fragment.name} has {len(rows)} points after thinning to '
-                f"{self.parameters['voxel_size']} m, at least {MIN_POINTS} are needed: "
-                'send larger fragments or set a smaller voxel_size'
-            )
-        return replace(fragment, points=points[rows].numpy())
 
     def register(
         self, clouds: Sequence[NDArray | Fragment], progress: Progress = no_progress
@@ -89,40 +89,84 @@ class MultiviewRegistration:
         fragments = [self.prepare(as_fragment(cloud, k)) for k, cloud in enumerate(clouds)]
         if len(fragments) < 2:
             raise InputError(f'registration needs two or more fragments, got {len(fragments)}')
-        seconds: dict[str, float] = {}
+        watch = Stopwatch()
+        with watch('features'):
+            features = self.describe(fragments, progress)
+        with watch('pairs'):
+            edges = Edges.of(self.register_pairs(features, progress))
+        with watch('synchronization'):
+            graph = synchronize(
+                len(fragments), edges, float(self.parameters['min_confidence'])
+            )
+            progress('synchronization', 1, 1)
+        poses, edges = graph.poses, graph.edges
+        covariances = np.full((len(fragments), 6, 6), np.nan)
+        if self.parameters['refine']:
+            with watch('refinement'):
+                edges = refine_edges(fragments, edges, poses, self.voxel_size, progress)
+                poses, covariances = optimize_poses(poses, graph.component, edges)
+        placed = graph.component >= 0
+        return Registration(
+            poses=from_priors(poses, graph.component, fragments), placed=placed,
+            component=graph.component, covariances=covariances, edges=edges,
+            reason=np.where(placed, '', 'no_link').astype(object), seconds=watch.seconds,
+        )
 
-        begin = time.perf_counter()
+    def prepare(self, fragment: Fragment) -> Fragment:
+        """
+        Return the fragment thinned to the voxel size; doing it twice changes nothing.
+
+        Raises InputError where too few points remain.
+        """
+        points = torch.from_numpy(np.ascontiguousarray(fragment.points, np.float32))
+        rows = voxel_down_sample(points, self.voxel_size)
+        if len(rows) < MIN_POINTS:
+            raise InputError(
+                f'fragment {fragment.name or fragment.id} has {len(rows)} points at a voxel size '
+                f'of {self.voxel_size:g} m, {MIN_POINTS} are needed: send larger fragments or '
+                'set a smaller voxel_size'
+            )
+        return replace(fragment, points=points[rows].numpy())
+
+    def describe(
+        self, fragments: Sequence[Fragment], progress: Progress = no_progress
+    ) -> list[FragmentFeatures]:
+        """Return the keypoints and descriptors of prepared fragments."""
         features = []
-        for k, fragment in enumerate(fragments):
-            features.append(self.descriptor(fragment))
-            progress('features', k + 1, len(fragments))
-        seconds['features'] = time.perf_counter() - begin
+        for feature in ordered_map(self.descriptor, fragments, self.device):
+            features.append(feature)
+            progress('features', len(features), len(fragments))
+        return features
 
-        begin = time.perf_counter()
-        todo = list(combinations(range(len(fragments)), 2))
+    def register_pairs(
+        self, features: Sequence[FragmentFeatures], progress: Progress = no_progress
+    ) -> list[PairRegistration]:
+        """Return the relative pose of each pair of fragments."""
+        pairs = list(combinations(range(len(features)), 2))
 
-        def job(pair: tuple[int, int]) -> PairRegistration:
+        def register(pair: tuple[int, int]) -> PairRegistration:
             i, j = pair
             return self.register_pair(match(i, j, features[i], features[j]))
 
-        pairs = []
-        for pair in todo:
-            pairs.append(job(pair))
-            progress('pairs', len(pairs), len(todo))
-        seconds['pairs'] = time.perf_counter() - begin
+        registrations = []
+        for registration in ordered_map(register, pairs, self.device):
+            registrations.append(registration)
+            progress('pairs', len(registrations), len(pairs))
+        return registrations
 
+
+@dataclass
+class Stopwatch:
+    """Adds up the seconds spent in each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time the block."""
         begin = time.perf_counter()
-        result = synchronize(
-            len(fragments), Edges.of(pairs), float(self.parameters['min_confidence'])
-        )
-        progress('synchronization', 1, 1)
-        seconds['synchronization'] = time.perf_counter() - begin
-        placed = result.component >= 0
-        return Registration(
-            poses=result.poses, placed=placed, component=result.component,
-            covariances=np.full((len(fragments), 6, 6), np.nan), edges=result.edges,
-            reason=np.where(placed, '', 'no_link').astype(object), seconds=seconds,
-        )
+        yield
+        self.seconds[stage] = time.perf_counter() - begin
 
 
 def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
@@ -139,3 +183,16 @@ def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
     if not np.isfinite(points).all():
         raise InputError(f'cloud {index} has points that are not finite: remove them first')
     return Fragment(np.ascontiguousarray(points, np.float32), id=index)
+
+
+def from_priors(
+    poses: FloatArray, component: NDArray[np.int64], fragments: Sequence[Fragment]
+) -> FloatArray:
+    """Return the poses with each component moved to the prior of its first fragment, if any."""
+    result = poses.copy()
+    for label in range(component.max(initial=-1) + 1):
+        nodes = np.flatnonzero(component == label)
+        prior = fragments[nodes[0]].T_map_fragment
+        if prior is not None:
+            result[nodes] = prior @ np.linalg.inv(poses[nodes[0]]) @ poses[nodes]
+    return result

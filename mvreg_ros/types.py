@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 FloatArray = NDArray[np.float64]
@@ -49,8 +48,9 @@ class Fragment:
     """
     One point cloud of the session, in its own frame.
 
-    points: (N, 3) float32, contiguous, finite. sensor_origin: (3,) float32, where the sensor stood,
-    in the frame of the points; normals are turned towards it. T_map_fragment: (4, 4) prior pose.
+    points: (N, 3) float32, contiguous, finite. sensor_origin: (3,) float32, where the sensor
+    stood, in the frame of the points; normals are turned towards it. T_map_fragment: (4, 4) prior
+    pose.
     """
 
     points: NDArray[np.float32]
@@ -96,7 +96,7 @@ class PairRegistration:
     A relative pose with the evidence for it.
 
     T_i_j: (4, 4) float64. weights: (K,) of Eq. 4. inliers: correspondences that agree with T_i_j.
-    confidence: c_local of Eq. 13, in [0, 1].
+    confidence: c_local of Eq. 13, in [0, 1]. information: (6, 6) as in `Edges`.
     """
 
     i: int
@@ -105,6 +105,7 @@ class PairRegistration:
     weights: Tensor
     inliers: int
     confidence: float
+    information: FloatArray
 
 
 class Verdict(str, Enum):
@@ -122,9 +123,10 @@ class Edges:
     """
     Relative poses between fragments, one row each, i < j.
 
-    i, j: (E,) int64 fragment ids. T_i_j: (E, 4, 4). confidence: (E,) in [0, 1]. inliers: (E,) int64.
-    information: (E, 6, 6) inverse covariance of T_i_j, translation (m) before rotation (rad), in the
-    frame of fragment j. verdict: (E,) `Verdict`. reason: (E,) short codes such as 'inconsistent'.
+    i, j: (E,) int64 fragment ids. T_i_j: (E, 4, 4). confidence: (E,) in [0, 1]. inliers: (E,)
+    int64. information: (E, 6, 6) inverse covariance of T_i_j, translation (m) before rotation
+    (rad), in the frame of fragment j. verdict: (E,) `Verdict`. reason: (E,) short codes such as
+    'inconsistent'.
     """
 
     i: NDArray[np.int64]
@@ -159,7 +161,7 @@ class Edges:
             T_i_j=np.stack([p.T_i_j for p in pairs]) if pairs else np.zeros((0, 4, 4)),
             confidence=np.array([p.confidence for p in pairs], np.float64),
             inliers=np.array([p.inliers for p in pairs], np.int64),
-            information=np.tile(np.eye(6), (count, 1, 1)),
+            information=np.stack([p.information for p in pairs]) if pairs else np.zeros((0, 6, 6)),
             verdict=np.full(count, Verdict.KEPT, object),
             reason=np.full(count, '', object),
         )
@@ -170,10 +172,10 @@ class Registration:
     """
     The result: one absolute pose for each fragment that could be placed.
 
-    poses: (S, 4, 4) T_map_fragment, NaN where not placed. placed: (S,) bool. component: (S,) int64,
-    0 is the largest and is the map, -1 a fragment alone. covariances: (S, 6, 6) of each pose in the
-    fragment's own frame, x, y, z (m), then rotation about x, y, z (rad), NaN where not placed.
-    reason: (S,) why a fragment was not placed, '' where it was. seconds: by stage.
+    poses: (S, 4, 4) T_map_fragment, NaN where not placed. placed: (S,) bool. component: (S,)
+    int64, 0 is the largest and is the map, -1 a fragment alone. covariances: (S, 6, 6) of each
+    pose in the fragment's own frame, x, y, z (m), then rotation about x, y, z (rad), NaN where not
+    placed. reason: (S,) why a fragment was not placed, '' where it was. seconds: by stage.
     """
 
     poses: FloatArray
@@ -193,23 +195,3 @@ class Registration:
     def members(self, component: int) -> Iterator[int]:
         """Yield the ids of the fragments of a component, in order."""
         yield from np.flatnonzero(self.component == component).tolist()
-
-
-def select_device(name: str) -> torch.device:
-    """
-    Return the device called `name`; 'auto' takes CUDA, then MPS, then the CPU.
-
-    Raises InputError where the device does not exist on this machine.
-    """
-    import torch  # here, so that `mvreg --help` does not wait for it
-
-    if name == 'auto':
-        if torch.cuda.is_available():
-            return torch.device('cuda')
-        return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f'device {name!r} is not usable here, use auto or cpu: {error}') from error
-    return device

@@ -18,9 +18,11 @@ from mvreg_ros.data.files import new_folder, write_atomic
 from mvreg_ros.data.graph import graph_g2o, graph_json, stamp_text, trajectory_tum
 from mvreg_ros.data.merge import fragment_colors, merged_cloud
 from mvreg_ros.data.ply import encode_ply
+from mvreg_ros.device import select_device
+from mvreg_ros.device import select_device
 from mvreg_ros.evaluation.report import report_html
 from mvreg_ros.parameters import Value
-from mvreg_ros.types import Fragment, Registration, select_device
+from mvreg_ros.types import Fragment, Registration
 
 PACKAGES = ('torch', 'numpy', 'scipy', 'small_gicp', 'gtsam')
 

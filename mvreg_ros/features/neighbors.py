@@ -77,7 +77,8 @@ def radius_neighbors(
         distance = offset.square_().sum(0).sqrt_()
         near = (distance < radius).nonzero()[:, 0]
         found.append((
-            query.index_select(0, near), index.index_select(0, near), distance.index_select(0, near)
+            query.index_select(0, near), index.index_select(0, near), distance.index_select(0,
+            near)
         ))
         begin = end
     query, index, distance = (torch.cat(part) for part in zip(*found, strict=True))

@@ -16,8 +16,8 @@ def estimate_normals(queries: Tensor, points: Tensor, radius: float, viewpoint: 
     """
     Return the direction of least spread of the points around each query, facing `viewpoint`.
 
-    queries: (Q, 3), points: (N, 3), viewpoint: (3,), one frame, metres. Returns (Q, 3) unit vectors.
-    A query with fewer than four neighbours gets the direction to the viewpoint.
+    queries: (Q, 3), points: (N, 3), viewpoint: (3,), one frame, metres. Returns (Q, 3) unit
+    vectors. A query with fewer than four neighbours gets the direction to the viewpoint.
     """
     near = radius_neighbors(queries, points, radius)
     query = near.query

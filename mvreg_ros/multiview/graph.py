@@ -45,20 +45,18 @@ def maximum_spanning_forest(count: int, i: Index, j: Index, support: FloatArray)
     return chosen[cost.astype(np.int64)]
 
 
-def chain_poses(count: int, i: Index, j: Index, T_i_j: FloatArray, root: Index) -> FloatArray:
+def chain_poses(count: int, i: Index, j: Index, T_i_j: FloatArray) -> FloatArray:
     """
-    Return (count, 4, 4) poses by walking the edges outwards from each root.
+    Return (count, 4, 4) poses by walking the edges of a spanning tree outwards from node 0.
 
-    The edges are those of a forest. root: (count,) the root of each node's component; roots, and
-    nodes that are their own root, sit at the identity.
+    Node 0 sits at the identity.
     """
     poses = np.tile(np.eye(4), (count, 1, 1))
     number = adjacency(count, i, j, 1 + np.arange(len(i)))
     both = number + number.T
-    for start in np.unique(root):
-        order, parent = breadth_first_order(both, start, directed=False)
-        for node in order[1:]:
-            edge = int(both[parent[node], node]) - 1
-            step = T_i_j[edge] if i[edge] == parent[node] else np.linalg.inv(T_i_j[edge])
-            poses[node] = poses[parent[node]] @ step
+    order, parent = breadth_first_order(both, 0, directed=False)
+    for node in order[1:]:
+        edge = int(both[parent[node], node]) - 1
+        step = T_i_j[edge] if i[edge] == parent[node] else np.linalg.inv(T_i_j[edge])
+        poses[node] = poses[parent[node]] @ step
     return poses

@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Iteratively reweighted synchronisation with Cauchy weights (Sec. 3.3, Eq. 14)."""
+"""Iteratively reweighted synchronisation with Cauchy weights (Sec. 3.3, Eq. 14 and 15)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from mvreg_ros.types import FloatArray
 @dataclass(frozen=True)
 class IrlsConfig:
     """
-    The annealed loop: the scale b of the weights shrinks by `decay` from `start` to 1 times `scale`.
+    The annealed loop: b of Eq. 14 shrinks from `start` times `scale` to `scale`.
 
-    scale: residual of a good edge, the Frobenius norm of Eq. 14 in which 5 degrees count as much as
-    12 cm. power: 1 is Eq. 14 as printed, 2 the form of its source (Arrigoni et al., 2016).
+    scale: residual of a good edge, in the Frobenius norm of Eq. 14, where 5 degrees count as much
+    as 12 cm. power: 1 is Eq. 14 as printed, 2 the squared form of its source (Arrigoni et al.,
+    2016); the default falls off faster still, see docs/paper.md for the figures. inlier: in units
+    of `scale`, the residual up to which an edge counts as consistent.
     """
 
     scale: float = 0.15
     start: float = 6.0
     decay: float = 0.85
     iterations: int = 25
-    power: float = 2.0
+    power: float = 4.0
+    inlier: float = 2.0
 
 
 def edge_residuals(poses: FloatArray, i: Index, j: Index, T_i_j: FloatArray) -> FloatArray:
@@ -40,18 +43,24 @@ def cauchy_weights(residual: FloatArray, b: float, power: float) -> FloatArray:
     return 1 / (1 + (residual / b) ** power)
 
 
-def reweighted_sync(
-    count: int, i: Index, j: Index, T_i_j: FloatArray, c_local: FloatArray, poses: FloatArray,
-    config: IrlsConfig,
-) -> tuple[FloatArray, FloatArray]:
-    """
-    Return the poses (count, 4, 4) of a connected graph and the c_global (E,) of its edges.
+def harmonic_mean(c_local: FloatArray, c_global: FloatArray, beta: float = 1.0) -> FloatArray:
+    """Return the joint confidence of Eq. 15, 0 where both are 0."""
+    total = beta**2 * c_global + c_local
+    return (1 + beta**2) * c_global * c_local / np.where(total > 0, total, 1)
 
-    poses: (count, 4, 4) the start. c_local: (E,) confidence or evidence, any scale, > 0.
+
+def reweighted_sync(
+    count: int, i: Index, j: Index, T_i_j: FloatArray, weight: FloatArray, poses: FloatArray,
+    config: IrlsConfig,
+) -> FloatArray:
     """
-    c_global = np.ones(len(i))
+    Return the poses (count, 4, 4) of a connected graph, node 0 at the identity.
+
+    poses: (count, 4, 4) the start. weight: (E,) > 0, how much each edge counts where all agree.
+    """
     for iteration in range(config.iterations):
         b = config.scale * max(1.0, config.start * config.decay**iteration)
         c_global = cauchy_weights(edge_residuals(poses, i, j, T_i_j), b, config.power)
-        poses = transf_sync(count, i, j, T_i_j, np.maximum(c_local * c_global, 1e-7 * c_local))
-    return poses, cauchy_weights(edge_residuals(poses, i, j, T_i_j), config.scale, config.power)
+        # The floor keeps the graph connected in the eyes of the solver.
+        poses = transf_sync(count, i, j, T_i_j, weight * np.maximum(c_global, 1e-7))
+    return poses

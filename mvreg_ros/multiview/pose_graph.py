@@ -9,8 +9,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mvreg_ros.multiview.graph import chain_poses, components, Index, maximum_spanning_forest
-from mvreg_ros.multiview.irls import edge_residuals, IrlsConfig, reweighted_sync
+from mvreg_ros.multiview.irls import (
+    cauchy_weights,
+    edge_residuals,
+    harmonic_mean,
+    IrlsConfig,
+    reweighted_sync,
+)
 from mvreg_ros.multiview.support import triplet_support
+from mvreg_ros.pairwise.confidence import inlier_confidence
 from mvreg_ros.types import Edges, FloatArray, Verdict
 
 
@@ -19,18 +26,16 @@ class PoseGraphConfig:
     """
     How edges are chosen.
 
-    certain_inliers: from this count on an edge may support others. support_weight: what support
-    counts in inliers. support_angle (rad), support_distance (m): largest error of a closed triplet.
-    min_inliers: an edge takes part from this count on; bridge_inliers: the least for the only link.
-    max_weight: evidence beyond this count adds nothing.
+    certain_inliers: from this count on an edge may support others. support_weight: what an inlier
+    of support counts. support_angle (rad), support_distance (m): loop error of a closed triplet.
+    bridge_inliers: fewer make no link at all. max_weight: evidence beyond this adds nothing.
     """
 
     certain_inliers: int = 50
     support_weight: float = 0.5
     support_angle: float = np.radians(10.0)
     support_distance: float = 0.3
-    min_inliers: int = 20
-    bridge_inliers: int = 10
+    bridge_inliers: int = 40
     max_weight: float = 300.0
     irls: IrlsConfig = field(default_factory=IrlsConfig)
 
@@ -40,8 +45,9 @@ class Synchronization:
     """
     Absolute poses from edges.
 
-    poses: (S, 4, 4) T_map_fragment, the first fragment of each component at the identity; NaN for a
-    fragment alone. component: (S,) 0 is the largest, -1 a fragment alone. edges: with verdicts.
+    poses: (S, 4, 4) T_map_fragment, the first fragment of each component at the identity, NaN for
+    a fragment alone. component: (S,) 0 is the largest, -1 a fragment alone. edges: with verdicts
+    and joint confidences.
     """
 
     poses: FloatArray
@@ -49,65 +55,81 @@ class Synchronization:
     edges: Edges
 
 
-def evidence(count: int, edges: Edges, config: PoseGraphConfig) -> FloatArray:
-    """Return (E,) inliers plus the triplet support among the certain edges, in inliers."""
-    inliers = edges.inliers.astype(float)
-    certain = np.flatnonzero(edges.inliers >= config.certain_inliers)
-    support = np.zeros(len(edges))
-    support[certain] = triplet_support(
-        count, edges.i[certain], edges.j[certain], edges.T_i_j[certain], inliers[certain],
-        config.support_angle, config.support_distance,
-    )
-    return inliers + config.support_weight * support
-
-
 def synchronize(
-    count: int, edges: Edges, min_confidence: float = 0.85,
-    config: PoseGraphConfig | None = None,
+    count: int, edges: Edges, min_confidence: float, config: PoseGraphConfig | None = None
 ) -> Synchronization:
     """
     Return the poses of `count` fragments that the edges agree on, and a verdict for every edge.
 
-    The start decides: along the spanning forest with the most evidence, then reweighted
-    synchronisation of each component on its own. Edges below `min_confidence` (tau_p) are pruned
-    unless they are the only link between the parts they join.
+    Edges below `min_confidence` (tau_p) are pruned unless they are the best link between the parts
+    they join. What is left falls into components; each starts from its spanning tree with the most
+    evidence and is synchronised on its own. Edges that then disagree are pruned, too.
     """
     config = config or PoseGraphConfig()
     weight = evidence(count, edges, config)
-    strong = np.flatnonzero(edges.inliers >= config.bridge_inliers)
+    c_local = inlier_confidence(weight)
+    linking = np.flatnonzero(edges.inliers >= config.bridge_inliers)
     forest = np.zeros(len(edges), bool)
-    forest[strong] = maximum_spanning_forest(
-        count, edges.i[strong], edges.j[strong], weight[strong]
+    forest[linking] = maximum_spanning_forest(
+        count, edges.i[linking], edges.j[linking], weight[linking]
     )
-    part = np.flatnonzero((edges.inliers >= config.min_inliers) | forest)
-    i, j, T_i_j = edges.i[part], edges.j[part], edges.T_i_j[part]
-    component = components(count, i, j)
+    confident = c_local >= min_confidence
+    taken = confident & (edges.inliers >= config.bridge_inliers) | forest
 
+    poses = synchronize_components(
+        count, edges.select(taken), forest[taken], np.minimum(weight[taken], config.max_weight),
+        config.irls,
+    )
+    residual = edge_residuals(poses, edges.i, edges.j, edges.T_i_j)
+    agrees = residual < config.irls.inlier * config.irls.scale
+    used = taken & agrees
+    component = components(count, edges.i[used], edges.j[used])
+
+    c_global = np.nan_to_num(cauchy_weights(residual, config.irls.scale, config.irls.power))
+    verdict = np.where(
+        used, np.where(confident, Verdict.KEPT, Verdict.BRIDGE), Verdict.PRUNED
+    ).astype(object)
+    reason = np.where(
+        used, np.where(confident, 'consistent', 'only_link'),
+        np.where(taken, 'inconsistent', 'low_confidence'),
+    ).astype(object)
+    judged = replace(
+        edges, confidence=harmonic_mean(c_local, c_global), verdict=verdict, reason=reason
+    )
+    return Synchronization(anchored(poses, component), component, judged)
+
+
+def evidence(count: int, edges: Edges, config: PoseGraphConfig) -> FloatArray:
+    """Return (E,) inliers plus the triplet support among the certain edges, in inliers."""
+    certain = np.flatnonzero(edges.inliers >= config.certain_inliers)
+    support = np.zeros(len(edges))
+    support[certain] = triplet_support(
+        count, edges.i[certain], edges.j[certain], edges.T_i_j[certain],
+        edges.inliers[certain].astype(float), config.support_angle, config.support_distance,
+    )
+    return edges.inliers + config.support_weight * support
+
+
+def synchronize_components(
+    count: int, edges: Edges, tree: Index, weight: FloatArray, config: IrlsConfig
+) -> FloatArray:
+    """Return (count, 4, 4) poses, each component from its own tree; NaN for a fragment alone."""
     poses = np.full((count, 4, 4), np.nan)
-    placed = component >= 0
-    root = np.arange(count)
-    for label in range(component.max(initial=-1) + 1):
-        root[component == label] = np.flatnonzero(component == label)[0]
-    start = chain_poses(count, edges.i[forest], edges.j[forest], edges.T_i_j[forest], root)
-    c_local = np.minimum(weight[part], config.max_weight) / config.max_weight
+    component = components(count, edges.i, edges.j)
     for label in range(component.max(initial=-1) + 1):
         nodes = np.flatnonzero(component == label)
-        local = np.full(count, -1)
-        local[nodes] = np.arange(len(nodes))
-        rows = component[i] == label
-        poses[nodes], _ = reweighted_sync(
-            len(nodes), local[i[rows]], local[j[rows]], T_i_j[rows], c_local[rows], start[nodes],
-            config.irls,
-        )
+        rows = np.flatnonzero(component[edges.i] == label)
+        i, j = np.searchsorted(nodes, edges.i[rows]), np.searchsorted(nodes, edges.j[rows])
+        T_i_j, trunk = edges.T_i_j[rows], tree[rows]
+        start = chain_poses(len(nodes), i[trunk], j[trunk], T_i_j[trunk])
+        poses[nodes] = reweighted_sync(len(nodes), i, j, T_i_j, weight[rows], start, config)
+    return poses
 
-    verdict = np.full(len(edges), Verdict.PRUNED, object)
-    reason = np.full(len(edges), 'low_confidence', object)
-    consistent = np.zeros(len(edges), bool)
-    consistent[part] = edge_residuals(poses, i, j, T_i_j) < 2 * config.irls.scale
-    verdict[consistent], reason[consistent] = Verdict.KEPT, 'consistent'
-    bridge = forest & (edges.confidence < min_confidence) & consistent
-    verdict[bridge], reason[bridge] = Verdict.BRIDGE, 'only_link'
-    wrong = np.isin(np.arange(len(edges)), part) & ~consistent
-    reason[wrong] = 'inconsistent'
-    component = np.where(placed, component, -1)
-    return Synchronization(poses, component, replace(edges, verdict=verdict, reason=reason))
+
+def anchored(poses: FloatArray, component: Index) -> FloatArray:
+    """Return the poses with the first fragment of each component at the identity, NaN for -1."""
+    result = np.full_like(poses, np.nan)
+    for label in range(component.max(initial=-1) + 1):
+        nodes = np.flatnonzero(component == label)
+        result[nodes] = np.linalg.inv(poses[nodes[0]]) @ poses[nodes]
+    return result

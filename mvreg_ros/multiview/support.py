@@ -39,10 +39,11 @@ def triplet_support(
             second.append(neighbors[b][k])
     if not edge:
         return np.zeros(len(i))
-    e, f, g = (np.array(x) for x in (edge, first, second))
-    T_i_k = np.where((i[f] == i[e])[:, None, None], T_i_j[f], inverse[f])
-    T_k_j = np.where((j[g] == j[e])[:, None, None], T_i_j[g], inverse[g])
-    loop = inverse[e] @ T_i_k @ T_k_j
+    rows, f, g = (np.array(x) for x in (edge, first, second))
+    T_i_k = np.where((i[f] == i[rows])[:, None, None], T_i_j[f], inverse[f])
+    T_k_j = np.where((j[g] == j[rows])[:, None, None], T_i_j[g], inverse[g])
+    loop = inverse[rows] @ T_i_k @ T_k_j
     closes = rotation_angle(loop[:, :3, :3]) < max_angle
     closes &= np.linalg.norm(loop[:, :3, 3], axis=1) < max_distance
-    return np.bincount(e, np.where(closes, np.minimum(weight[f], weight[g]), 0), len(i))
+    agreeing = np.where(closes, np.minimum(weight[f], weight[g]), 0.0)
+    return np.bincount(rows, agreeing, len(i)).astype(np.float64)

@@ -18,8 +18,8 @@ def weighted_procrustes(source: Tensor, target: Tensor, weights: Tensor) -> tupl
     Return the rigid T that minimises sum_l w_l |T source_l - target_l|^2, and whether it exists.
 
     source, target: (..., K, 3) metres. weights: (..., K) >= 0; zeros pad pairs of unequal length.
-    Returns T_target_source (..., 4, 4) in the dtype of the points and (...) bool, False where fewer
-    than three points have weight or where they lie on a line; T is the identity there.
+    Returns T_target_source (..., 4, 4) in the dtype of the points and (...) bool, False where
+    fewer than three points have weight or where they lie on a line; T is the identity there.
     """
     total = weights.sum(-1, keepdim=True)
     w = (weights / torch.where(total > 0, total, torch.ones_like(total)))[..., None]

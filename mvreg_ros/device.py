@@ -1,0 +1,27 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one place that decides which device is used."""
+
+from __future__ import annotations
+
+import torch
+
+from mvreg_ros.types import InputError
+
+
+def select_device(name: str) -> torch.device:
+    """
+    Return the device called `name`; 'auto' takes CUDA, then MPS, then the CPU.
+
+    Raises InputError where the device does not exist on this machine.
+    """
+    if name == 'auto':
+        if torch.cuda.is_available():
+            return torch.device('cuda')
+        return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f'device {name!r} cannot be used here, take auto: {error}') from error
+    return device
