@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
+import torch
 
+from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.simulate.camera import Camera, Depth, FARTHEST
 from mvreg_ros.types import FloatArray
 
@@ -44,6 +46,4 @@ def fuse(
         grid.integrate(grid.compute_unique_block_coordinates(*view), *view)
     points = grid.extract_point_cloud(MINIMUM_WEIGHT).point.positions.numpy()
     points = points[np.lexsort(points.T)]
-    cells = np.floor(points / SPACING).astype(np.int64) + 2**20
-    keys = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
-    return points[np.unique(keys, return_index=True)[1]]
+    return points[voxel_down_sample(torch.from_numpy(points), SPACING).numpy()]

@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which fragments of a simulated session overlap, and by how much."""
+"""Which fragments of a simulated session overlap, by how much, and what a pair can tell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from scipy.spatial import cKDTree
 from mvreg_ros.simulate.session import SimulatedSession
 from mvreg_ros.types import FloatArray
 
-OVERLAP_RADIUS = 0.075
+# What the published gt_overlap.log of 3DMatch were made with: 1.5 voxels of 2.5 cm.
+OVERLAP_RADIUS = 0.0375
+# The published gt.info count no more correspondences than this.
+MOST_CORRESPONDENCES = 5000
 
 
 def world_points(session: SimulatedSession) -> list[FloatArray]:
@@ -23,20 +26,11 @@ def world_points(session: SimulatedSession) -> list[FloatArray]:
 
 
 def overlaps(session: SimulatedSession, radius: float = OVERLAP_RADIUS) -> FloatArray:
-    """
-    Return the overlap of each pair of fragments, (S, S), symmetric, ones on the diagonal.
-
-    It is the share of the points of the smaller that have a point of the other within `radius`.
-    """
+    """Return (S, S): the share of the points of fragment i with one of j within `radius` metres."""
     clouds = world_points(session)
     trees = [cKDTree(cloud) for cloud in clouds]
-    result = np.eye(len(clouds))
-    for i in range(len(clouds)):
-        for j in range(i + 1, len(clouds)):
-            small, large = (i, j) if len(clouds[i]) <= len(clouds[j]) else (j, i)
-            found = near(clouds[small], trees[large], radius)
-            result[i, j] = result[j, i] = len(found) / max(len(clouds[small]), 1)
-    return result
+    return np.array([[len(near(cloud, tree, radius)) / max(len(cloud), 1) for tree in trees]
+                     for cloud in clouds])
 
 
 def near(points: FloatArray, tree: cKDTree, radius: float) -> NDArray[np.int64]:
@@ -45,3 +39,23 @@ def near(points: FloatArray, tree: cKDTree, radius: float) -> NDArray[np.int64]:
     rows = np.flatnonzero(inside)
     distance, _ = tree.query(points[rows], distance_upper_bound=radius)
     return rows[np.isfinite(distance)]
+
+
+def information(session: SimulatedSession, i: int, j: int) -> FloatArray:
+    """
+    Return the (6, 6) information of T_i_j as in gt.info, translation before rotation.
+
+    It is the sum of G^T G with G = [I, -[p]x] over the points p of j, in the frame of i, that have
+    a point of i within the radius of `overlaps`; 5000 of them where there are more.
+    """
+    T_i_j = np.linalg.inv(session.T_world_fragment[i]) @ session.T_world_fragment[j]
+    points = session.fragments[j].points @ T_i_j[:3, :3].T + T_i_j[:3, 3]
+    rows = near(points, cKDTree(session.fragments[i].points), OVERLAP_RADIUS)
+    if len(rows) > MOST_CORRESPONDENCES:
+        rows = rows[np.linspace(0, len(rows) - 1, MOST_CORRESPONDENCES).astype(np.int64)]
+    x, y, z = points[rows].T
+    zero = np.zeros_like(x)
+    cross = np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]])
+    upper = -cross.sum(2)
+    lower = np.einsum('kan,kbn->ab', cross, cross)
+    return np.block([[len(rows) * np.eye(3), upper], [upper.T, lower]])
