@@ -38,9 +38,10 @@ OPTIONAL = {
     'open3d': "simulation and demo: pip install 'mvreg_ros[simulate]'",
     'matplotlib': "plots and demo: pip install 'mvreg_ros[simulate]'",
     'MinkowskiEngine': 'not needed: nothing uses it yet',
-} DISTRIBUTIONS = {'yaml': 'pyyaml', 'open3d': 'open3d-cpu'} ROS_CURE = "only the node needs it:
-source a ROS 2 installation, or pip install 'mvreg_ros[ros-pypi]'" TF2_MSGS_CURE = 'apt package
-ros-DISTRO-tf2-msgs; without a ROS installation: make setup builds it'
+}
+DISTRIBUTIONS = {'yaml': 'pyyaml', 'open3d': 'open3d-cpu'}
+ROS_CURE = "only the node needs it: source a ROS 2 installation, or pip install 'mvreg_ros[ros-pypi]'"
+TF2_MSGS_CURE = 'apt package ros-DISTRO-tf2-msgs; without a ROS installation: make setup builds it'
 
 
 @dataclass(frozen=True)

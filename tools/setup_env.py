@@ -124,7 +124,8 @@ def install(ros: str) -> None:
     kept = [f'numpy=={numpy.strip()}'] if numpy else []
     has_gpu = Path('/proc/driver/nvidia/version').exists() or output('nvidia-smi', '-L')
     cpu_build = ['--extra-index-url', TORCH_CPU_INDEX, '--timeout', '15', '--retries', '1']
-    pip('torch', '--no-deps', 'setuptools>=77', TORCH, *([] if has_gpu else cpu_build))
+    pip('pip and setuptools', 'pip>=25', 'setuptools>=77')  # old pips take minutes to resolve
+    pip('torch', '--no-deps', TORCH, *([] if has_gpu else cpu_build))
     extras = 'simulate,test' if ros else 'ros-pypi,simulate,test'
     pip('mvreg_ros and what it requires', '--no-build-isolation', TORCH, *kept, '-e', f'.[{extras}]')
     if output(PYTHON, '-c', 'import tf2_msgs') is None:
