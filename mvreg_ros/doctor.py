@@ -40,7 +40,10 @@ OPTIONAL = {
     'MinkowskiEngine': 'not needed: nothing uses it yet',
 }
 DISTRIBUTIONS = {'yaml': 'pyyaml', 'open3d': 'open3d-cpu'}
-ROS_CURE = "only the node needs it: source a ROS 2 installation, or pip install 'mvreg_ros[ros-pypi]'"
+ROS_CURE = (
+    'only the node needs it: source a ROS 2 installation, '
+    "or pip install 'mvreg_ros[ros-pypi]'"
+)
 TF2_MSGS_CURE = 'apt package ros-DISTRO-tf2-msgs; without a ROS installation: make setup builds it'
 
 

@@ -43,7 +43,8 @@ class Parameter:
             cure = ', write 1.0 and not 1' if kind is float else ''
             raise InputError(f'{self.name} must be {kind.__name__}{cure}: got {value!r}')
         if self.choices and value not in self.choices:
-            raise InputError(f"{self.name} must be one of {', '.join(self.choices)}: got {value!r}")
+            allowed = ', '.join(self.choices)
+            raise InputError(f'{self.name} must be one of {allowed}: got {value!r}')
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             low, high = self.minimum, self.maximum
             if not ((low is None or value >= low) and (high is None or value <= high)):

@@ -84,7 +84,7 @@ def align(
     target: GicpCloud, source: GicpCloud, T_target_source: FloatArray, voxel_size: float,
     config: RefinementConfig,
 ) -> tuple[FloatArray, FloatArray] | None:
-    """Return T_target_source and its information (6, 6), or None where ICP is not to be trusted."""
+    """Return T_target_source and its information (6, 6), or None where ICP has strayed."""
     T = T_target_source
     for distance in config.distances:
         result = small_gicp.align(

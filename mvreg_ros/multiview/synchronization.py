@@ -20,7 +20,9 @@ from mvreg_ros.types import FloatArray
 DENSE_ROWS = 900
 
 
-def block_laplacian(count: int, i: Index, j: Index, R_i_j: FloatArray, c: FloatArray) -> csr_matrix:
+def block_laplacian(
+    count: int, i: Index, j: Index, R_i_j: FloatArray, c: FloatArray
+) -> csr_matrix:
     """Return L = D - A of Eq. 29-31: (3 count, 3 count), A_ij = c_ij R_ij."""
     axis = np.arange(3)
     rows = np.broadcast_to(3 * i[:, None, None] + axis[:, None], R_i_j.shape).ravel()

@@ -22,7 +22,7 @@ POWER_ITERATIONS = 10
 
 
 def distances(points: Tensor) -> Tensor:
-    """Return the (K, K) distances between points, without the rounding of the fast product form."""
+    """Return the (K, K) distances between points, free of the fast form's rounding."""
     return torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
 
 
