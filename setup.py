@@ -11,7 +11,7 @@ PACKAGE = 'mvreg_ros'
 setup(
     name=PACKAGE,
     version='0.1.0',
-    description='Learned multiview registration of point-cloud fragments, as a library and a node.',
+    description='Learned multiview registration of point-cloud fragments, with a ROS 2 node.',
     author='The mvreg_ros authors',
     maintainer='The mvreg_ros authors',
     maintainer_email='maintainers@users.noreply.github.com',

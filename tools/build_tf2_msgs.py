@@ -51,12 +51,12 @@ def generate(source: Path) -> None:
 def extension() -> Extension:
     """Return the extension module of all sources below the current folder."""
     sources = sorted(str(path) for path in Path(PACKAGE).rglob('*.c*') if path.suffix != '.cfg')
-    packages = [path for path in (PREFIX / 'include').iterdir() if path.is_dir()]
+    headers = [str(path) for path in (PREFIX / 'include').iterdir() if path.is_dir()]
     parts = ('rosidl_generator_c', 'rosidl_generator_py', 'rosidl_typesupport_c',
              'rosidl_typesupport_fastrtps_c')
     return Extension(
         EXTENSION, sources, language='c++',
-        include_dirs=['.', sysconfig.get_path('include'), numpy.get_include(), *map(str, packages)],
+        include_dirs=['.', sysconfig.get_path('include'), numpy.get_include(), *headers],
         library_dirs=[str(PREFIX / 'lib')],
         libraries=['rosidl_runtime_c', 'rosidl_typesupport_c', 'rosidl_typesupport_fastrtps_c',
                    'fastcdr', 'rcutils', *(f'geometry_msgs__{part}' for part in parts)],

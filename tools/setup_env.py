@@ -30,7 +30,7 @@ SOURCES = ('pyproject.toml', 'setup.py', 'setup.cfg', 'tools/*.py')
 # By file and not by import, because the package's requirements are not installed yet.
 LIBRARIES = runpy.run_path(str(ROOT / 'mvreg_ros' / 'doctor.py'))['DEBIAN_PACKAGES']
 # Prints: minor version, base interpreter, has venv, has C headers, missing libraries.
-PROBE = '''
+PROBE = """
 import ctypes, importlib.util, os, sys, sysconfig
 print(sys.version_info[1] if sys.version_info[0] == 3 else 0)
 print(getattr(sys, '_base_executable', sys.executable))
@@ -41,7 +41,7 @@ for library in sys.argv[1:]:
         ctypes.CDLL(library)
     except OSError:
         print(library)
-'''
+"""
 
 
 def output(*command: str | Path) -> str | None:
@@ -55,8 +55,8 @@ def output(*command: str | Path) -> str | None:
 
 def sourced_ros() -> str:
     """Return the name of the ROS distribution that is sourced, '' where there is none."""
-    distribution = os.environ.get('ROS_DISTRO', '')
-    return distribution if distribution and output('python3', '-c', 'import rclpy') is not None else ''
+    works = 'ROS_DISTRO' in os.environ and output('python3', '-c', 'import rclpy') is not None
+    return os.environ['ROS_DISTRO'] if works else ''
 
 
 def digest(ros: str) -> str:
@@ -127,7 +127,8 @@ def install(ros: str) -> None:
     pip('pip and setuptools', 'pip>=25', 'setuptools>=77')  # old pips take minutes to resolve
     pip('torch', '--no-deps', TORCH, *([] if has_gpu else cpu_build))
     extras = 'simulate,test' if ros else 'ros-pypi,simulate,test'
-    pip('mvreg_ros and what it requires', '--no-build-isolation', TORCH, *kept, '-e', f'.[{extras}]')
+    pip('mvreg_ros and what it requires',
+        '--no-build-isolation', TORCH, *kept, '-e', f'.[{extras}]')
     if output(PYTHON, '-c', 'import tf2_msgs') is None:
         wheels = VENV / 'wheels'
         run('building tf2_msgs', PYTHON, '-W', 'ignore', 'tools/build_tf2_msgs.py', wheels)
