@@ -21,6 +21,7 @@ import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+from mvreg_ros.commands.console import say
 from mvreg_ros.evaluation.absolute import absolute_errors, best_alignment
 from mvreg_ros.node.picture import draw
 from mvreg_ros.node.recording import record_session, Recording, SessionFailed
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         size = SMALL if options.small else FULL
         recording = record_session(options.seed, **size, directory=OUT.absolute() / 'session')
     except (SessionFailed, TimeoutError) as error:
-        print(f'the demo failed: {error}', file=sys.stderr)
+        say(f'the demo failed: {error}')
         return 1
     except KeyboardInterrupt:
         return 130
@@ -76,22 +77,23 @@ def evaluate(recording: Recording) -> int:
 
     placed, total = len(stamps), len(recording.truth)
     kept = sum(edge['verdict'] != 'pruned' for edge in recording.graph['edges'])
-    print(f"""
-    fragments placed   {placed} of {total}
-    edges kept         {kept} of {len(recording.graph['edges'])}
-    rotation error     median {np.median(rotation):.2f} deg, worst {rotation.max():.2f} deg
-    position error     median {np.median(position) * 100:.1f} cm, worst {position.max() * 100:.1f} cm
-                       (map laid on the truth by the best fit of all poses)
-    seconds            {', '.join(f'{k} {v:.1f}' for k, v in recording.seconds.items())}
+    seconds = ', '.join(f'{stage} {value:.1f}' for stage, value in recording.seconds.items())
+    say(f"""
+  fragments placed  {placed} of {total}
+  edges kept        {kept} of {len(recording.graph['edges'])}
+  rotation error    median {np.median(rotation):.2f}, worst {rotation.max():.2f} deg
+  position error    median {100 * np.median(position):.1f}, worst {100 * position.max():.1f} cm
+                    (the map laid on the truth by the best fit of all its poses)
+  seconds           {seconds}
 
-    {OUT.absolute()}: {', '.join(sorted(file.name for file in OUT.iterdir()))}
+{OUT.absolute()} holds {', '.join(sorted(file.name for file in OUT.iterdir()))}
 """)
     small = (
         placed == total
         and np.median(rotation) <= MEDIAN_ROTATION and rotation.max() <= WORST_ROTATION
         and np.median(position) <= MEDIAN_POSITION and position.max() <= WORST_POSITION)
-    print('all placed, and the errors are small' if small else
-          'FAILED: fragments are missing or the errors are too large')
+    say('all placed, and the errors are small' if small else
+        'FAILED: fragments are missing or the errors are too large')
     return 0 if small else 1
 
 

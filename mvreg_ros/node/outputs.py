@@ -30,6 +30,8 @@ from mvreg_ros.node.ros_compat import quaternion_from_matrix
 from mvreg_ros.node.stamps import stamp_from_nanoseconds
 from mvreg_ros.types import Edges, FloatArray, Fragment, Registration
 
+NAMED = 10  # fragments that a summary names
+
 
 @dataclass(frozen=True)
 class Result:
@@ -111,11 +113,14 @@ def transforms(registration: Registration, header: Header, prefix: str) -> list[
 def summary(registration: Registration) -> str:
     """Return a registration in one line: what was placed, the edges kept, the seconds."""
     placed, edges = registration.placed, registration.edges
-    missing = ', '.join(map(str, np.flatnonzero(~placed)[:10]))
+    missing = [str(id) for id in np.flatnonzero(~placed)]
+    if len(missing) > NAMED:
+        missing[NAMED:] = ['...']
+    components = registration.component.max(initial=-1) + 1
     return '; '.join([
         f'{placed.sum()} of {len(placed)} fragments placed'
-        + (f' (not {missing}{", ..." if (~placed).sum() > 10 else ""})' if missing else ''),
-        f'{registration.component.max(initial=-1) + 1} components',
+        + (f" (not {', '.join(missing)})" if missing else ''),
+        f"{components} component{'s' if components != 1 else ''}",
         f'{edges.used.sum()} of {len(edges)} edges kept',
         ', '.join(f'{stage} {value:.1f} s' for stage, value in registration.seconds.items()),
     ])

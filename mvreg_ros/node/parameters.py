@@ -27,9 +27,11 @@ def declare_parameters(node: Node) -> None:
     for parameter in PARAMETERS:
         try:
             node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        except InvalidParameterTypeException as error:
             cure = ', write 1.0 and not 1' if isinstance(parameter.default, float) else ''
             raise InputError(f'{error}{cure}') from error
+        except InvalidParameterValueException as error:
+            raise InputError(str(error)) from error
     # rclpy keeps overrides that nobody declares to itself and says nothing: a typo would pass.
     for name in getattr(node, '_parameter_overrides', {}):
         if not (node.has_parameter(name) or name.startswith('qos_overrides.')):

@@ -22,8 +22,8 @@ from rclpy.task import Future
 from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
-from tqdm import tqdm
 
+from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.node.clouds import points_from_cloud
 from mvreg_ros.node.consumer import Consumer, poses_by_stamp
 from mvreg_ros.node.interface import INPUT, LATCHED, OUTPUTS
@@ -75,14 +75,13 @@ def record_session(seed: int, rooms: int, fragments: int, directory: Path) -> Re
             consumer.until(
                 lambda: alive(node, robot) and consumer.status['fragments'] == str(fragments),
                 'a fragment', PATIENCE)
-            print(f'registering {fragments} fragments')
             answer = consumer.call(Trigger, '~/register')
-            with tqdm(bar_format='{desc:<16}{percentage:4.0f}% {bar} {postfix}', total=1.0,
-                      disable=None, leave=False) as bar:
-                consumer.until(
-                    lambda: alive(node) and shown(bar, consumer.status) and answer.done(),
-                    'the registration', PATIENCE)
-            print(granted(answer))
+            report = StatusReport()
+            consumer.until(
+                lambda: alive(node) and report.shown(consumer.status) and answer.done(),
+                'the registration', PATIENCE)
+            report.close()
+            say(granted(answer))
             clouds = listen_late(consumer, fragments)
             answer = consumer.call(Trigger, '~/save')
             consumer.until(lambda: alive(node) and answer.done(), 'the saved folder', PATIENCE)
@@ -175,10 +174,16 @@ def granted(answer: Future) -> str:
     return response.message
 
 
-def shown(bar: tqdm, status: Mapping[str, str]) -> bool:
-    """Show the stage and its progress; return True."""
-    if status['progress']:
-        bar.n = float(status['progress'])
-        bar.set_description_str(status['stage'], refresh=False)
-        bar.set_postfix_str(f"{status['eta']} s left" if status['eta'] else '')
-    return True
+class StatusReport(ProgressReport):
+    """Shows the progress that ~/status tells of, in percent."""
+
+    last = ('', 0)
+
+    def shown(self, status: Mapping[str, str]) -> bool:
+        """Show what is new in `status`; return True."""
+        if status['progress']:
+            now = (status['stage'], round(100 * float(status['progress'])))
+            if now != self.last:
+                self.last = now
+                self(*now, 100)
+        return True

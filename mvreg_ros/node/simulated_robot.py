@@ -18,8 +18,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.timer import Timer
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
-from tqdm import tqdm
 
+from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.node.clouds import cloud_from_points
 from mvreg_ros.node.interface import LATCHED
 from mvreg_ros.node.outputs import pose_message
@@ -47,14 +47,15 @@ class SimulatedRobot(Node):
         seed, rooms, count = (
             self.declare_parameter(name, default).value
             for name, default in (('seed', 0), ('rooms', 4), ('fragments', 30)))
-        with tqdm(total=count, desc='the robot walks', unit='fragment') as bar:
-            def progress(_: str, done: int, __: int) -> None:
-                bar.update(done - bar.n)
-                if not self.context.ok():
-                    raise RegistrationCancelled('the robot is told to stop')
+        report = ProgressReport()
 
-            session = simulate_session(seed, rooms, count, progress)
+        def progress(stage: str, done: int, total: int) -> None:
+            if not self.context.ok():
+                raise RegistrationCancelled('the robot is told to stop')
+            report(stage, done, total)
 
+        session = simulate_session(seed, rooms, count, progress)
+        report.close()
         self._unsent = [
             session.fragments[id] for id in np.random.default_rng(seed).permutation(count)]
         self._fragments = self.create_publisher(

@@ -1,0 +1,71 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS shell: no mathematics in it, no ROS outside of it, and files that equal its tables."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from mvreg_ros.node.docs import parameters_yaml, tables, with_tables
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / 'mvreg_ros'
+SHELL = sorted((PACKAGE / 'node').glob('*.py'))
+CORE = sorted(set(PACKAGE.rglob('*.py')) - set(SHELL))
+MATHEMATICS = {'torch', 'scipy', 'small_gicp', 'gtsam', 'open3d', 'numpy.linalg'}
+ROS = {
+    'rclpy', 'rcl_interfaces', 'builtin_interfaces', 'diagnostic_msgs', 'geometry_msgs',
+    'nav_msgs', 'sensor_msgs', 'std_msgs', 'std_srvs', 'tf2_msgs', 'visualization_msgs',
+    'sensor_msgs_py', 'tf2_ros', 'tf_transformations', 'launch', 'launch_ros',
+}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Return the modules that a file imports, with the packages they are in."""
+    modules = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {node.module} | {f'{node.module}.{alias.name}' for alias in node.names}
+    return modules | {module.split('.')[0] for module in modules}
+
+
+@pytest.mark.parametrize('file', SHELL, ids=lambda file: file.stem)
+def test_the_shell_has_no_mathematics(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding='utf-8'))
+    assert not imports(tree) & MATHEMATICS
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.Attribute) and node.attr == 'linalg')
+        assert not isinstance(node, ast.MatMult)
+
+
+def test_the_core_knows_no_ros() -> None:
+    assert len(CORE) > 20
+    for file in CORE:
+        assert not imports(ast.parse(file.read_text(encoding='utf-8'))) & ROS, file
+
+
+def test_the_parameter_file_equals_the_table() -> None:
+    text = (ROOT / 'config' / 'register.yaml').read_text(encoding='utf-8')
+    assert text == parameters_yaml(), 'run python -m mvreg_ros.node.docs'
+
+
+def test_the_readme_equals_the_tables() -> None:
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    for name in tables():
+        assert f'<!-- begin:{name} -->' in text
+        assert f'<!-- end:{name} -->' in text
+    assert text == with_tables(text), 'run python -m mvreg_ros.node.docs'
+
+
+def test_tables_are_put_between_their_markers() -> None:
+    text = 'a\n<!-- begin:frames -->\nold\n<!-- end:frames -->\nb\n'
+    new = with_tables(text)
+    assert new.startswith('a\n<!-- begin:frames -->\n| frame |')
+    assert new.endswith('|\n<!-- end:frames -->\nb\n')
+    assert 'old' not in new
+    assert with_tables(new) == new
