@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import cast
 
 from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.commands.options import parameter_values
@@ -18,8 +19,7 @@ from mvreg_ros.evaluation.files import (
 )
 from mvreg_ros.evaluation.plots import require_matplotlib
 from mvreg_ros.evaluation.protocol import SceneResult, summarize
-from mvreg_ros.evaluation.run import register_scene, synchronize_scene
-from mvreg_ros.register import MultiviewRegistration
+from mvreg_ros.evaluation.run import RecordingRegistration, register_scene, synchronize_scene
 
 
 def run(args: Namespace) -> None:
@@ -40,7 +40,8 @@ def run(args: Namespace) -> None:
 def register(args: Namespace) -> list[SceneResult]:
     """Register the clouds of the scenes."""
     scenes = cloud_scenes(args.root, args.benchmark, args.scenes)
-    registration = MultiviewRegistration.from_pretrained(**parameter_values(args))
+    registration = cast(
+        RecordingRegistration, RecordingRegistration.from_pretrained(**parameter_values(args)))
     results = []
     for scene in scenes:
         progress = ProgressReport(f'{scene.name}: ')

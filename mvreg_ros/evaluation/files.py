@@ -13,7 +13,7 @@ import numpy as np
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.logs import write_log
 from mvreg_ros.evaluation.plots import save_plots
-from mvreg_ros.evaluation.protocol import estimates_of, multiview_estimates, SceneResult, Summary
+from mvreg_ros.evaluation.protocol import SceneResult, Summary
 from mvreg_ros.parameters import Value
 
 
@@ -42,9 +42,8 @@ def write_evaluation(folder: Path, results: Sequence[SceneResult], metrics: str)
         (folder / name).mkdir()
     for result in results:
         name, count = f'{result.scene.name}.log', result.scene.count
-        kept = result.registration.edges.select(result.registration.edges.used)
-        write_log(folder / 'edges' / name, count, estimates_of(kept))
-        write_log(folder / 'multiview' / name, count, multiview_estimates(result.registration))
+        write_log(folder / 'edges' / name, count, result.kept())
+        write_log(folder / 'multiview' / name, count, result.multiview())
     save_plots(folder, results)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.evaluation.metrics import (
@@ -21,15 +22,15 @@ from mvreg_ros.evaluation.metrics import (
 )
 from mvreg_ros.evaluation.protocol import (
     evaluated_pairs,
-    multiview_estimates,
-    pairwise_estimates,
     SceneResult,
 )
-from mvreg_ros.types import FloatArray, InputError, Registration
+from mvreg_ros.types import FloatArray, InputError
 
-ESTIMATES: dict[str, tuple[str, Callable[[Registration], Transforms]]] = {
-    'pairwise': ('#9aa5b1', pairwise_estimates),
-    'multiview': ('#2166ac', multiview_estimates),
+Estimates = Callable[[SceneResult], Transforms]
+COLORS = {'pairwise': '#9aa5b1', 'multiview': '#2166ac'}
+ESTIMATES: dict[str, Estimates] = {
+    'pairwise': lambda result: result.pairwise,
+    'multiview': SceneResult.multiview,
 }
 OVERLAP_BINS = np.arange(0.1, 1.01, 0.1)
 
@@ -54,13 +55,15 @@ def save_plots(folder: Path, results: Sequence[SceneResult]) -> None:
 
 
 def ecdf_plot(figure: Any, results: Sequence[SceneResult]) -> None:
-    """Draw the share of pairs, of all benchmarks, with errors up to x."""
+    """Draw the share of evaluated pairs, of all benchmarks, with errors up to x."""
     left, right = figure.subplots(1, 2, sharey=True)
-    for name, (color, estimates) in ESTIMATES.items():
-        rotation, translation = all_errors(results, estimates)
-        for axes, errors in ((left, rotation), (right, translation)):
-            share = np.arange(1, len(errors) + 1) / max(len(errors), 1)
-            axes.step(np.sort(errors), share, where='post', color=color, label=name, linewidth=2)
+    for name, estimates in ESTIMATES.items():
+        errors = [relative_errors(estimates(result), evaluated_pairs(truth))
+                  for result in results for truth in result.scene.truth.values()]
+        for axes, parts in zip((left, right), zip(*errors, strict=True), strict=True):
+            x = np.sort(np.concatenate(parts))
+            share = np.arange(1, len(x) + 1) / max(len(x), 1)
+            axes.step(x, share, where='post', color=COLORS[name], label=name, linewidth=2)
     left.set(xlim=(0, 45), xlabel='rotation error (degrees)', ylabel='share of pairs')
     right.set(xlim=(0, 0.75), xlabel='translation error (m)', ylim=(0, 1))
     for axes in (left, right):
@@ -69,50 +72,37 @@ def ecdf_plot(figure: Any, results: Sequence[SceneResult]) -> None:
 
 
 def overlap_plot(figure: Any, results: Sequence[SceneResult]) -> None:
-    """Draw the registration recall of pairs with similar overlap."""
+    """Draw the registration recall of pairs of similar overlap."""
     axes = figure.subplots()
-    for shift, (name, (color, estimates)) in zip((-0.02, 0.02), ESTIMATES.items(), strict=True):
+    for shift, (name, estimates) in zip((-0.02, 0.02), ESTIMATES.items(), strict=True):
         overlap, correct = overlap_and_success(results, estimates)
-        row = np.digitize(overlap, OVERLAP_BINS) - 1
-        for k, start in enumerate(OVERLAP_BINS[:-1]):
-            if (row == k).any():
-                axes.bar(start + 0.05 + shift, correct[row == k].mean(), 0.04, color=color,
-                         label=name)
-                if shift > 0:
-                    axes.text(start + 0.05, 1.02, f'{(row == k).sum()}', ha='center', fontsize=8)
-    axes.set(xlim=(0.1, 1), ylim=(0, 1.1), xlabel='overlap (pairs above the bars)',
-             ylabel='registration recall')
+        pairs, _ = np.histogram(overlap, OVERLAP_BINS)
+        right, _ = np.histogram(overlap[correct], OVERLAP_BINS)
+        centers = (OVERLAP_BINS[:-1] + OVERLAP_BINS[1:]) / 2
+        axes.bar(centers + shift, right / np.maximum(pairs, 1), 0.04, color=COLORS[name],
+                 label=name)
+    for center, count in zip(centers, pairs, strict=True):
+        axes.text(center, 1.02, str(count), ha='center', fontsize=8, color='#66727f')
+    axes.set(xlim=(OVERLAP_BINS[0], 1), ylim=(0, 1.08), ylabel='registration recall',
+             xlabel='overlap, with the number of pairs above the bars')
     _tidy(axes)
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    axes.legend(unique.values(), unique.keys(), frameon=False, loc='lower right')
-
-
-def all_errors(
-    results: Sequence[SceneResult], estimates: Callable[[Registration], Transforms],
-) -> tuple[FloatArray, FloatArray]:
-    """Return the rotation (degrees) and translation (m) errors of all evaluated pairs."""
-    errors = [relative_errors(estimates(result.registration), evaluated_pairs(truth))
-              for result in results for truth in result.scene.truth.values()]
-    rotation, translation = zip(*errors, strict=True)
-    return np.concatenate(rotation), np.concatenate(translation)
+    figure.legend(frameon=False, loc='outside upper right', ncols=2)
 
 
 def overlap_and_success(
-    results: Sequence[SceneResult], estimates: Callable[[Registration], Transforms],
-) -> tuple[FloatArray, FloatArray]:
+    results: Sequence[SceneResult], estimates: Estimates,
+) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the overlap of every evaluated pair where it is known, and whether it is right."""
-    rows = []
+    overlap, correct = [], []
     for result in results:
-        found = estimates(result.registration)
+        found = estimates(result)
         for truth in result.scene.truth.values():
             for pair, T in evaluated_pairs(truth).items():
                 if pair in result.scene.overlap:
-                    right = pair in found and squared_error(
-                        found[pair], T, truth.information[pair]) <= RECALL_DISTANCE ** 2
-                    rows.append((result.scene.overlap[pair], right))
-    overlap, correct = np.array(rows, float).reshape(-1, 2).T
-    return overlap, correct
+                    overlap.append(result.scene.overlap[pair])
+                    correct.append(pair in found and squared_error(
+                        found[pair], T, truth.information[pair]) <= RECALL_DISTANCE ** 2)
+    return np.array(overlap, float), np.array(correct, bool)
 
 
 def _tidy(axes: Any) -> None:

@@ -30,7 +30,7 @@ from mvreg_ros.evaluation.metrics import (
     Transforms,
     TRANSLATION_BINS,
 )
-from mvreg_ros.types import Edges, FloatArray, Registration
+from mvreg_ros.types import FloatArray, Registration
 
 # The figures of a scene by name, some of them by name again; and those of all scenes.
 Figures = dict[str, Any]
@@ -43,35 +43,35 @@ MAXIMA = ('peak_memory_mb',)
 
 @dataclass(frozen=True)
 class SceneResult:
-    """A registered scene. peak_memory_mb: of the process, up to the end of this scene."""
+    """
+    A registered scene.
+
+    pairwise: T_i_j by pair as they were before synchronisation; the edges of the registration are
+    refined with its help. peak_memory_mb: of the process, up to the end of this scene.
+    """
 
     scene: Scene
     registration: Registration
+    pairwise: dict[Pair, FloatArray]
     peak_memory_mb: float
+
+    def kept(self) -> dict[Pair, FloatArray]:
+        """Return the pairwise estimates of the edges that were used."""
+        edges = self.registration.edges.select(self.registration.edges.used)
+        pairs = zip(edges.i.tolist(), edges.j.tolist(), strict=True)
+        return {pair: self.pairwise[pair] for pair in pairs}
+
+    def multiview(self) -> dict[Pair, FloatArray]:
+        """Return T_i_j implied by the poses, for all i < j of one component."""
+        pairs = combinations(range(len(self.registration.poses)), 2)
+        relative = {(i, j): self.registration.relative(i, j) for i, j in pairs}
+        return {pair: T for pair, T in relative.items() if T is not None}
 
 
 def peak_memory_mb() -> float:
     """Return the largest resident memory of this process so far, in MiB."""
     unit = 1 if sys.platform == 'darwin' else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def estimates_of(edges: Edges) -> dict[Pair, FloatArray]:
-    """Return T_i_j of edges by pair."""
-    pairs = zip(edges.i.tolist(), edges.j.tolist(), strict=True)
-    return dict(zip(pairs, edges.T_i_j, strict=True))
-
-
-def pairwise_estimates(registration: Registration) -> dict[Pair, FloatArray]:
-    """Return T_i_j of all pairs that were tried, whatever became of them."""
-    return estimates_of(registration.edges)
-
-
-def multiview_estimates(registration: Registration) -> dict[Pair, FloatArray]:
-    """Return T_i_j implied by the poses, for all i < j of one component."""
-    pairs = combinations(range(len(registration.poses)), 2)
-    relative = {(i, j): registration.relative(i, j) for i, j in pairs}
-    return {pair: T for pair, T in relative.items() if T is not None}
 
 
 def evaluated_pairs(truth: GroundTruth) -> dict[Pair, FloatArray]:
@@ -88,12 +88,11 @@ def score(result: SceneResult, truth: GroundTruth) -> Figures:
     synchronisation and of the poses. coverage: share of pairs in one component. rotation_deg,
     translation_m: errors of the poses; a pair across components is in no bin.
     """
-    pairwise = pairwise_estimates(result.registration)
-    multiview = multiview_estimates(result.registration)
+    multiview = result.multiview()
     pairs = evaluated_pairs(truth)
     rotation, translation = relative_errors(multiview, pairs)
     return {
-        'rr_pairwise': recall(pairwise, truth),
+        'rr_pairwise': recall(result.pairwise, truth),
         'rr_multiview': recall(multiview, truth),
         'coverage': coverage(multiview, pairs),
         'rotation_deg': distribution(rotation, ROTATION_BINS),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 import time
 
@@ -11,17 +12,41 @@ import numpy as np
 
 from mvreg_ros.data.clouds import read_fragment
 from mvreg_ros.data.scenes import Scene
+from mvreg_ros.evaluation.metrics import Pair
 from mvreg_ros.evaluation.protocol import peak_memory_mb, SceneResult
 from mvreg_ros.multiview import synchronize
 from mvreg_ros.register import MultiviewRegistration
-from mvreg_ros.types import Edges, no_progress, Progress, Registration, Verdict
+from mvreg_ros.types import (
+    Edges,
+    FloatArray,
+    FragmentFeatures,
+    no_progress,
+    PairRegistration,
+    Progress,
+    Registration,
+    Verdict,
+)
 
 # Recorded estimates come without evidence; all get the same, enough to be believed.
 RECORDED_INLIERS = 100
 
 
+class RecordingRegistration(MultiviewRegistration):
+    """The pipeline, with the pairwise estimates of its last run kept as they were made."""
+
+    pairwise: dict[Pair, FloatArray]
+
+    def register_pairs(
+        self, features: Sequence[FragmentFeatures], progress: Progress = no_progress,
+    ) -> list[PairRegistration]:
+        """Return the relative pose of each pair; one without inliers is no estimate."""
+        pairs = super().register_pairs(features, progress)
+        self.pairwise = {(pair.i, pair.j): pair.T_i_j for pair in pairs if pair.inliers}
+        return pairs
+
+
 def register_scene(
-    scene: Scene, registration: MultiviewRegistration, progress: Progress = no_progress,
+    scene: Scene, registration: RecordingRegistration, progress: Progress = no_progress,
 ) -> SceneResult:
     """Register the clouds of a scene; raises InputError as readers and `register` do."""
     begin = time.perf_counter()
@@ -32,20 +57,20 @@ def register_scene(
     seconds = {'reading': time.perf_counter() - begin}
     result = registration.register(fragments, progress)
     result = replace(result, seconds=seconds | result.seconds)
-    return SceneResult(scene, result, peak_memory_mb())
+    return SceneResult(scene, result, registration.pairwise, peak_memory_mb())
 
 
 def synchronize_scene(scene: Scene, min_confidence: float) -> SceneResult:
     """Find absolute poses for the recorded pairwise estimates of a scene."""
     begin = time.perf_counter()
-    result = synchronize(scene.count, recorded_edges(scene), min_confidence)
-    placed = result.component >= 0
+    graph = synchronize(scene.count, recorded_edges(scene), min_confidence)
+    placed = graph.component >= 0
     registration = Registration(
-        poses=result.poses, placed=placed, component=result.component,
-        covariances=np.full((scene.count, 6, 6), np.nan), edges=result.edges,
+        poses=graph.poses, placed=placed, component=graph.component,
+        covariances=np.full((scene.count, 6, 6), np.nan), edges=graph.edges,
         reason=np.where(placed, '', 'no_link').astype(object),
         seconds={'synchronization': time.perf_counter() - begin})
-    return SceneResult(scene, registration, peak_memory_mb())
+    return SceneResult(scene, registration, scene.estimates, peak_memory_mb())
 
 
 def recorded_edges(scene: Scene) -> Edges:
