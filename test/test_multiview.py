@@ -1,0 +1,246 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Graphs, synchronisation, reweighting, pruning and components on graphs with known poses."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from hypothesis import given, strategies as st
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mvreg_ros.multiview import synchronization
+from mvreg_ros.multiview.graph import chain_poses, components, maximum_spanning_forest
+from mvreg_ros.multiview.irls import cauchy_weights, edge_residuals, harmonic_mean, IrlsConfig
+from mvreg_ros.multiview.pose_graph import PoseGraphConfig, synchronize
+from mvreg_ros.multiview.support import rotation_angle, triplet_support
+from mvreg_ros.multiview.synchronization import transf_sync
+from mvreg_ros.types import Edges, Verdict
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def random_poses(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Return (count, 4, 4) poses in a box of ten metres, the first at the identity."""
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, :3] = Rotation.random(count, random_state=rng.integers(2**31)).as_matrix()
+    poses[:, :3, 3] = rng.uniform(-5, 5, (count, 3))
+    return np.linalg.inv(poses[0]) @ poses
+
+
+def noise(rng: np.random.Generator, count: int, angle: float, distance: float) -> np.ndarray:
+    """Return (count, 4, 4) small motions of so many radians and metres a coordinate."""
+    T = np.tile(np.eye(4), (count, 1, 1))
+    T[:, :3, :3] = Rotation.from_rotvec(rng.normal(0, angle, (count, 3))).as_matrix()
+    T[:, :3, 3] = rng.normal(0, distance, (count, 3))
+    return T
+
+
+def relative(poses: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Return (E, 4, 4) T_i_j."""
+    return np.linalg.inv(poses[i]) @ poses[j]
+
+
+def all_pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index arrays of all pairs i < j."""
+    i, j = np.array(list(combinations(range(count), 2))).T
+    return i, j
+
+
+def edges_of(i: np.ndarray, j: np.ndarray, T_i_j: np.ndarray, inliers: np.ndarray) -> Edges:
+    """Return edges that nobody has judged yet."""
+    nothing = np.full(len(i), '', object)
+    return Edges(
+        i, j, T_i_j, np.zeros(len(i)), np.asarray(inliers), np.tile(np.eye(6), (len(i), 1, 1)),
+        nothing, nothing,
+    )
+
+
+def test_components_are_numbered_by_size_and_single_nodes_are_none() -> None:
+    """The largest is 0, ties go to the first fragment, -1 has no edge at all."""
+    label = components(8, np.array([5, 1, 6, 0]), np.array([6, 2, 7, 3]))
+    assert label.tolist() == [1, 2, 2, 1, -1, 0, 0, 0]
+    assert components(3, np.zeros(0, int), np.zeros(0, int)).tolist() == [-1, -1, -1]
+
+
+@given(SEEDS, st.integers(2, 9))
+def test_the_forest_has_the_most_support_of_all(seed: int, count: int) -> None:
+    """As Kruskal finds it by hand, also with equal and zero support."""
+    rng = np.random.default_rng(seed)
+    i, j = all_pairs(count)
+    chosen = rng.random(len(i)) < 0.6
+    i, j = i[chosen], j[chosen]
+    support = rng.integers(0, 5, len(i)).astype(float)
+    part = list(range(count))
+    total = 0.0
+    for e in np.argsort(-support, kind='stable'):
+        a, b = part[i[e]], part[j[e]]
+        if a != b:
+            part = [a if x == b else x for x in part]
+            total += support[e]
+    forest = maximum_spanning_forest(count, i, j, support)
+    assert support[forest].sum() == total
+    assert forest.sum() == count - len(set(part))
+
+
+@given(SEEDS, st.integers(2, 12))
+def test_a_tree_gives_the_poses_back(seed: int, count: int) -> None:
+    """Chained from node 0, whichever way the edges point."""
+    rng = np.random.default_rng(seed)
+    poses = random_poses(rng, count)
+    j = np.arange(1, count)
+    i = np.array([rng.integers(0, k) for k in j])
+    flip = rng.random(len(i)) < 0.5
+    i, j = np.where(flip, j, i), np.where(flip, i, j)
+    np.testing.assert_allclose(chain_poses(count, i, j, relative(poses, i, j)), poses, atol=1e-9)
+
+
+def test_triplet_support_counts_the_paths_that_agree() -> None:
+    """Brute force over all triplets of a graph in which a third of the edges are wrong."""
+    rng = np.random.default_rng(0)
+    i, j = all_pairs(8)
+    T_i_j = relative(random_poses(rng, 8), i, j)
+    wrong = rng.random(len(i)) < 0.3
+    T_i_j[wrong] = random_poses(rng, int(wrong.sum()) + 1)[1:]
+    weight = rng.uniform(1, 9, len(i))
+    row = {(a, b): e for e, (a, b) in enumerate(zip(i.tolist(), j.tolist(), strict=True))}
+
+    def step(a: int, b: int) -> np.ndarray:
+        return T_i_j[row[a, b]] if a < b else np.linalg.inv(T_i_j[row[b, a]])
+
+    expected = np.zeros(len(i))
+    for (a, b), e in row.items():
+        for k in set(range(8)) - {a, b}:
+            loop = np.linalg.inv(T_i_j[e]) @ step(a, k) @ step(k, b)
+            if rotation_angle(loop[:3, :3]) < 0.2 and np.linalg.norm(loop[:3, 3]) < 0.3:
+                expected[e] += min(
+                    weight[row[min(a, k), max(a, k)]], weight[row[min(k, b), max(k, b)]]
+                )
+    found = triplet_support(8, i, j, T_i_j, weight, 0.2, 0.3)
+    np.testing.assert_allclose(found, expected)
+    assert (found[~wrong] > 0).all()
+    assert (found[wrong] == 0).all()
+
+
+@given(SEEDS, st.integers(2, 10))
+def test_exact_edges_give_the_exact_poses(seed: int, count: int) -> None:
+    """Eq. 28-34 on edges without noise and with any positive confidences."""
+    rng = np.random.default_rng(seed)
+    poses = random_poses(rng, count)
+    i, j = all_pairs(count)
+    found = transf_sync(count, i, j, relative(poses, i, j), rng.uniform(0.1, 1, len(i)))
+    np.testing.assert_allclose(found, poses, atol=1e-6)
+
+
+def test_the_solutions_are_minima() -> None:
+    """The spectral rotations are nearly, the translations exactly, the best for noisy edges."""
+    rng = np.random.default_rng(4)
+    poses = random_poses(rng, 7)
+    i, j = all_pairs(7)
+    T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.02, 0.05)
+    c = rng.uniform(0.2, 1, len(i))
+    found = transf_sync(7, i, j, T_i_j, c)
+    R, t = found[:, :3, :3], found[:, :3, 3]
+
+    def rotation_cost(R: np.ndarray) -> float:
+        difference = T_i_j[:, :3, :3] - R[i].transpose(0, 2, 1) @ R[j]
+        return float((c * (difference**2).sum((1, 2))).sum())
+
+    def translation_cost(t: np.ndarray) -> float:
+        difference = np.einsum('eab,eb->ea', R[i], T_i_j[:, :3, 3]) - (t[j] - t[i])
+        return float((c * (difference**2).sum(1)).sum())
+
+    for _ in range(50):
+        turn = Rotation.from_rotvec(rng.normal(0, 0.02, (7, 3))).as_matrix()
+        assert rotation_cost(R @ turn) > rotation_cost(R)
+        assert translation_cost(t + rng.normal(0, 0.01, t.shape)) > translation_cost(t)
+
+
+def test_the_sparse_solver_agrees_with_the_dense_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ring with chords of 60 nodes, solved both ways."""
+    rng = np.random.default_rng(1)
+    poses = random_poses(rng, 60)
+    i = np.r_[np.arange(59), 0, rng.integers(0, 30, 40)]
+    j = np.r_[np.arange(1, 60), 59, rng.integers(30, 60, 40)]
+    T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.01, 0.02)
+    c = rng.uniform(0.3, 1, len(i))
+    dense = transf_sync(60, i, j, T_i_j, c)
+    monkeypatch.setattr(synchronization, 'DENSE_ROWS', 0)
+    np.testing.assert_allclose(transf_sync(60, i, j, T_i_j, c), dense, atol=1e-6)
+
+
+def test_cauchy_weights_and_the_harmonic_mean_are_those_of_the_paper() -> None:
+    """Eq. 14 and 15 at values computed by hand."""
+    np.testing.assert_allclose(cauchy_weights(np.array([0, 0.5, 2]), 0.5, 1), [1, 0.5, 0.2])
+    np.testing.assert_allclose(cauchy_weights(np.array([1.0]), 0.5, 2), [0.2])
+    np.testing.assert_allclose(
+        harmonic_mean(np.array([0.5, 0.0]), np.array([1.0, 0.0])), [2 / 3, 0]
+    )
+    poses = np.stack([np.eye(4), np.eye(4)])
+    poses[1, 0, 3] = 3.0
+    assert edge_residuals(poses, np.array([0]), np.array([1]), np.eye(4)[None]) == [3.0]
+
+
+@pytest.mark.parametrize('power', [1, 2, 4])
+def test_a_third_of_wrong_edges_does_no_harm(power: float) -> None:
+    """Poses within a degree and 5 cm, every wrong edge rejected, every right one kept."""
+    rng = np.random.default_rng(7)
+    poses = random_poses(rng, 12)
+    i, j = all_pairs(12)
+    T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.005, 0.01)
+    wrong = rng.random(len(i)) < 0.33
+    T_i_j[wrong] = random_poses(rng, int(wrong.sum()) + 1)[1:]
+    config = PoseGraphConfig(irls=IrlsConfig(power=power))
+    result = synchronize(12, edges_of(i, j, T_i_j, np.full(len(i), 80)), 0.85, config)
+    error = np.linalg.inv(poses) @ result.poses
+    if power > 1:  # Eq. 14 as printed pulls the poses a little towards the wrong edges
+        assert np.degrees(rotation_angle(error[:, :3, :3])).max() < 1
+        assert np.linalg.norm(error[:, :3, 3], axis=1).max() < 0.05
+    assert (result.edges.used == ~wrong).all()
+    assert (result.edges.reason[wrong] == 'inconsistent').all()
+    assert result.edges.confidence[wrong].max() < 0.1
+    assert result.edges.confidence[~wrong].min() > 0.8
+
+
+def test_two_buildings_stay_apart() -> None:
+    """No edge between them: two components, each with its first fragment at the identity."""
+    rng = np.random.default_rng(2)
+    poses = random_poses(rng, 9)
+    i, j = all_pairs(9)
+    linked = ((i < 4) == (j < 4)) & (j < 8)
+    inliers = np.where(linked, 90, 12)
+    result = synchronize(9, edges_of(i, j, relative(poses, i, j), inliers), 0.85)
+    assert result.component.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, -1]
+    for nodes in ([0, 1, 2, 3], [4, 5, 6, 7]):
+        expected = np.linalg.inv(poses[nodes[0]]) @ poses[nodes]
+        np.testing.assert_allclose(result.poses[nodes], expected, atol=1e-6)
+    assert np.isnan(result.poses[8]).all()
+    assert (result.edges.verdict[~linked] == Verdict.PRUNED).all()
+    assert set(result.edges.reason[~linked]) == {'low_confidence'}
+
+
+def test_a_weak_bridge_is_kept_and_named_and_a_weak_chord_is_pruned() -> None:
+    """Below tau_p an edge stays only where it is the best link between two parts."""
+    rng = np.random.default_rng(3)
+    poses = random_poses(rng, 6)
+    i, j = np.array([0, 0, 1, 2, 3, 3, 4, 1]), np.array([1, 2, 2, 3, 4, 5, 5, 4])
+    inliers = np.array([90, 90, 90, 44, 90, 90, 90, 42])
+    result = synchronize(6, edges_of(i, j, relative(poses, i, j), inliers), 0.85)
+    assert result.component.tolist() == [0] * 6
+    assert result.edges.verdict[3] == Verdict.BRIDGE
+    assert result.edges.reason[3] == 'only_link'
+    assert result.edges.verdict[7] == Verdict.PRUNED
+    assert result.edges.reason[7] == 'low_confidence'
+    np.testing.assert_allclose(result.poses, poses, atol=1e-6)
+    apart = synchronize(6, edges_of(i, j, relative(poses, i, j), inliers - 20), 0.85)
+    assert apart.component.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_no_edges_at_all() -> None:
+    """Nothing to synchronise: nobody is placed."""
+    nothing = np.zeros(0, int)
+    result = synchronize(3, edges_of(nothing, nothing, np.zeros((0, 4, 4)), nothing), 0.85)
+    assert result.component.tolist() == [-1, -1, -1]
+    assert np.isnan(result.poses).all()

@@ -1,0 +1,199 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Matching, spatial consistency, weighted Procrustes and confidence."""
+
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+import numpy as np
+from scipy.spatial.transform import Rotation
+import torch
+
+from mvreg_ros.pairwise.confidence import inlier_confidence
+from mvreg_ros.pairwise.consistency import SpatialConsistency
+from mvreg_ros.pairwise.information import correspondence_information
+from mvreg_ros.pairwise.matching import mutual_nearest_neighbors
+from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
+from mvreg_ros.pairwise.registration import PairwiseRegistration
+from mvreg_ros.types import Correspondences
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def random_pose(rng: np.random.Generator) -> torch.Tensor:
+    """Return a random rigid motion (4, 4)."""
+    T = np.eye(4)
+    T[:3, :3] = Rotation.random(random_state=rng.integers(2**31)).as_matrix()
+    T[:3, 3] = rng.uniform(-3, 3, 3)
+    return torch.from_numpy(T)
+
+
+def transform(T: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Return the points (N, 3) moved by T."""
+    return points @ T[:3, :3].T + T[:3, 3]
+
+
+@given(SEEDS, st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 200, 10**6]))
+def test_mutual_neighbors_are_those_of_brute_force(
+    seed: int, count_i: int, count_j: int, max_bytes: int
+) -> None:
+    """The same pairs as a full table of products gives, in chunks of any size."""
+    rng = np.random.default_rng(seed)
+    a, b = (rng.normal(size=(n, 8)) for n in (count_i, count_j))
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    table = a @ b.T
+    expected = [
+        (i, int(table[i].argmax())) for i in range(count_i)
+        if table[:, table[i].argmax()].argmax() == i
+    ]
+    i, j = mutual_nearest_neighbors(torch.from_numpy(a), torch.from_numpy(b), max_bytes)
+    assert list(zip(i.tolist(), j.tolist(), strict=True)) == expected
+
+
+@given(SEEDS, st.integers(3, 40))
+def test_procrustes_finds_the_exact_motion(seed: int, count: int) -> None:
+    """Exact correspondences with any positive weights give the motion back (Eq. 22-27)."""
+    rng = np.random.default_rng(seed)
+    T = random_pose(rng)
+    source = torch.from_numpy(rng.normal(size=(count, 3)))
+    weights = torch.from_numpy(rng.uniform(0.1, 1, count))
+    found, valid = weighted_procrustes(source, transform(T, source), weights)
+    assert bool(valid)
+    torch.testing.assert_close(found, T, atol=1e-6, rtol=0)
+
+
+def test_procrustes_is_the_minimum_of_the_weighted_squares() -> None:
+    """No small motion away from the solution lowers Eq. 4, and doubling a weight repeats a row."""
+    rng = np.random.default_rng(3)
+    source, target = torch.from_numpy(rng.normal(size=(2, 12, 3)))
+    weights = torch.ones(12, dtype=torch.float64)
+    weights[4] = 2
+    T, _ = weighted_procrustes(source, target, weights)
+    rows = [*range(12), 4]
+    repeated, _ = weighted_procrustes(source[rows], target[rows], weights.new_ones(13))
+    torch.testing.assert_close(T, repeated)
+
+    def cost(T: torch.Tensor) -> float:
+        return float((weights * residuals(T, source, target).square()).sum())
+
+    for _ in range(50):
+        step = torch.eye(4, dtype=torch.float64)
+        step[:3, :3] = torch.from_numpy(
+            Rotation.from_rotvec(rng.normal(0, 0.01, 3)).as_matrix()
+        )
+        step[:3, 3] = torch.from_numpy(rng.normal(0, 0.01, 3))
+        assert cost(T @ step) >= cost(T)
+
+
+def test_procrustes_never_reflects() -> None:
+    """Mirrored points get the best rotation, determinant +1 (Eq. 26)."""
+    source = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 3)))
+    mirrored = source * torch.tensor([1.0, 1, -1])
+    T, valid = weighted_procrustes(source, mirrored, torch.ones(20, dtype=torch.float64))
+    assert bool(valid)
+    assert abs(float(torch.linalg.det(T[:3, :3])) - 1) < 1e-9
+
+
+def test_points_in_a_plane_are_enough_and_points_on_a_line_are_not() -> None:
+    """A plane fixes the rotation; a line, two points or no weight give the identity and False."""
+    rng = np.random.default_rng(1)
+    T = random_pose(rng)
+    plane = torch.from_numpy(rng.normal(size=(9, 3)) * [1, 1, 0])
+    ones = torch.ones(9, dtype=torch.float64)
+    found, valid = weighted_procrustes(plane, transform(T, plane), ones)
+    assert bool(valid)
+    torch.testing.assert_close(found, T)
+    line = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None] * torch.tensor([1.0, 2, 3])
+    two = ones * (torch.arange(9) < 2)
+    for source, weights in ((line, ones), (plane, two), (plane, 0 * ones)):
+        found, valid = weighted_procrustes(source, transform(T, source), weights)
+        assert not bool(valid)
+        assert torch.equal(found, torch.eye(4, dtype=torch.float64))
+
+
+def test_batched_procrustes_with_padding_equals_one_by_one() -> None:
+    """Rows of weight zero change nothing, whatever they hold."""
+    rng = np.random.default_rng(2)
+    counts = (5, 17, 3)
+    source, target = torch.from_numpy(rng.normal(size=(2, 3, 17, 3)))
+    weights = torch.from_numpy(rng.uniform(0.2, 1, (3, 17)))
+    weights *= torch.arange(17) < torch.tensor(counts)[:, None]
+    batch, valid = weighted_procrustes(source, target, weights)
+    assert valid.all()
+    for k, n in enumerate(counts):
+        single, _ = weighted_procrustes(source[k, :n], target[k, :n], weights[k, :n])
+        torch.testing.assert_close(batch[k], single)
+
+
+def noisy_pair(
+    rng: np.random.Generator, inliers: int, outliers: int
+) -> tuple[Correspondences, torch.Tensor]:
+    """Return correspondences of a room-sized pair, the first of them right, and T_i_j."""
+    T = random_pose(rng).float()
+    points = torch.from_numpy(rng.uniform(-1.5, 1.5, (inliers + outliers, 3))).float()
+    target = transform(T, points) + torch.from_numpy(
+        rng.normal(0, 0.01, points.shape)).float()
+    target[inliers:] = transform(
+        T, torch.from_numpy(rng.uniform(-1.5, 1.5, (outliers, 3))).float()
+    )
+    return Correspondences(0, 1, target, points), T
+
+
+def test_spatial_consistency_finds_one_inlier_in_ten() -> None:
+    """60 right among 600: the right ones get the weight, and the pose is within a degree."""
+    pair, T = noisy_pair(np.random.default_rng(0), 60, 540)
+    weights = SpatialConsistency(0.1)(pair)
+    assert weights[:60].mean() > 0.8
+    assert weights[60:].mean() < 0.05
+    found = PairwiseRegistration(SpatialConsistency(0.1), 0.1)(pair)
+    assert found.inliers >= 60
+    angle = Rotation.from_matrix(found.T_i_j[:3, :3].T @ T[:3, :3].double().numpy()).magnitude()
+    assert np.degrees(angle) < 1
+    assert np.linalg.norm(found.T_i_j[:3, 3] - T[:3, 3].numpy()) < 0.03
+
+
+def test_more_matches_than_seeds_still_work() -> None:
+    """With fewer seeds than matches the best are chosen, and the answer is as good."""
+    pair, T = noisy_pair(np.random.default_rng(5), 80, 520)
+    weights = SpatialConsistency(0.1, max_seeds=64)(pair)
+    assert weights[:80].mean() > 0.8
+
+
+def test_matches_without_a_common_motion_get_no_confidence() -> None:
+    """Random matches have few inliers; none, one and two are no pose at all."""
+    pair, _ = noisy_pair(np.random.default_rng(1), 0, 300)
+    assert PairwiseRegistration(SpatialConsistency(0.1), 0.1)(pair).confidence < 0.3
+    for count in (0, 1, 2):
+        pair, _ = noisy_pair(np.random.default_rng(1), count, 0)
+        empty = PairwiseRegistration(SpatialConsistency(0.1), 0.1)(pair)
+        assert (empty.inliers, empty.confidence) == (0, 0) or empty.confidence < 1e-6
+        np.testing.assert_array_equal(empty.T_i_j, np.eye(4))
+
+
+def test_confidence_rises_from_zero_to_one() -> None:
+    """Monotone in the count, a half where right and wrong are level, and within [0, 1]."""
+    curve = inlier_confidence(np.arange(0, 2000))
+    assert (np.diff(curve) > 0).all()
+    assert curve[0] < 1e-6
+    assert inlier_confidence(24) == 0.5
+    assert 0.99 < curve[-1] < 1
+
+
+def test_information_is_the_second_derivative_of_the_cost() -> None:
+    """[I | -[p]x] squared and summed is the Hessian of half the cost, by finite differences."""
+    rng = np.random.default_rng(0)
+    points = torch.from_numpy(rng.normal(size=(15, 3)))
+    weights = torch.from_numpy(rng.uniform(0, 1, 15))
+    information = correspondence_information(points, weights, 0.05).numpy()
+
+    def cost(step: np.ndarray) -> float:
+        moved = Rotation.from_rotvec(step[3:]).apply(points.numpy()) + step[:3]
+        square = ((moved - points.numpy()) ** 2).sum(1)
+        return float((weights.numpy() * square).sum() / 0.05**2)
+
+    h = 1e-4
+    for a in range(6):
+        for b in range(6):
+            ea, eb = h * np.eye(6)[a], h * np.eye(6)[b]
+            mixed = cost(ea + eb) - cost(ea - eb) - cost(eb - ea) + cost(-ea - eb)
+            assert abs(mixed / (8 * h * h) - information[a, b]) < 1e-3 * information.max()
