@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from mvreg_ros.types import InputError
+import torch
 
 
 def select_device(name: str) -> torch.device:

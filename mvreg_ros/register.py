@@ -10,10 +10,6 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 import time
 
-import numpy as np
-from numpy.typing import NDArray
-import torch
-
 from mvreg_ros.device import select_device
 from mvreg_ros.features.descriptor import Descriptor, FpfhDescriptor
 from mvreg_ros.features.voxels import voxel_down_sample
@@ -36,6 +32,9 @@ from mvreg_ros.types import (
     Progress,
     Registration,
 )
+import numpy as np
+from numpy.typing import NDArray
+import torch
 
 MIN_POINTS = 100
 INLIER_VOXELS = 4.0

@@ -15,6 +15,12 @@ import tempfile
 from threading import Thread
 from typing import Any
 
+from mvreg_ros.node.clouds import cloud_from_points
+from mvreg_ros.node.consumer import Consumer
+from mvreg_ros.node.interface import FRAGMENTS
+from mvreg_ros.node.registration_node import RegistrationNode
+from mvreg_ros.node.stamps import stamp_from_nanoseconds
+from mvreg_ros.types import Fragment
 import numpy as np
 import rclpy
 from rclpy.context import Context
@@ -25,13 +31,6 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
-
-from mvreg_ros.node.clouds import cloud_from_points
-from mvreg_ros.node.consumer import Consumer
-from mvreg_ros.node.interface import FRAGMENTS
-from mvreg_ros.node.registration_node import RegistrationNode
-from mvreg_ros.node.stamps import stamp_from_nanoseconds
-from mvreg_ros.types import Fragment
 
 VOXEL_SIZE = 0.1
 PATIENCE = 60.0

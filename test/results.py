@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
+from mvreg_ros.types import Edges, Fragment, Registration, Verdict
 import numpy as np
 from scipy.spatial.transform import Rotation
-
-from mvreg_ros.types import Edges, Fragment, Registration, Verdict
 
 NOT_PLACED = 'no edge <b>was</b> kept'
 

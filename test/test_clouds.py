@@ -10,13 +10,12 @@ import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mvreg_ros.node.clouds import cloud_from_points, points_from_cloud
+from mvreg_ros.node.refusal import CURES, Refusal
 import numpy as np
 import pytest
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
-
-from mvreg_ros.node.clouds import cloud_from_points, points_from_cloud
-from mvreg_ros.node.refusal import CURES, Refusal
 
 LETTERS = {
     PointField.INT8: 'b', PointField.UINT8: 'B', PointField.INT16: 'h', PointField.UINT16: 'H',

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from mvreg_ros.data.clouds import input_files, read_cloud, read_inputs
+from mvreg_ros.data.ply import encode_ply
+from mvreg_ros.types import InputError
 import numpy as np
 import open3d as o3d
 from pypcd4 import Encoding, PointCloud
 import pytest
-
-from mvreg_ros.data.clouds import input_files, read_cloud, read_inputs
-from mvreg_ros.data.ply import encode_ply
-from mvreg_ros.types import InputError
 
 POINTS = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 PLY_HEADER = (b'ply\nformat binary_little_endian 1.0\ncomment a scan\nelement vertex 2\n'

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-import numpy as np
-import pytest
-from scipy.spatial.transform import Rotation
-
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.logs import read_info, read_log, read_overlap, write_info, write_log
 from mvreg_ros.types import InputError
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
 
 IDENTITY = '1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n'
 

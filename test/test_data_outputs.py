@@ -9,17 +9,16 @@ import json
 from pathlib import Path
 
 import gtsam
-import numpy as np
-import open3d as o3d
-import pytest
-from results import made_up_registration, NOT_PLACED
-import yaml
-
 from mvreg_ros.data.graph import stamp_text
 from mvreg_ros.data.merge import fragment_colors
 from mvreg_ros.data.outputs import write_results
 from mvreg_ros.parameters import defaults
 from mvreg_ros.types import InputError
+import numpy as np
+import open3d as o3d
+import pytest
+from results import made_up_registration, NOT_PLACED
+import yaml
 
 FRAGMENTS, REGISTRATION = made_up_registration()
 

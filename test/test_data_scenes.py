@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 from mvreg_ros.data.logs import write_info, write_log
 from mvreg_ros.data.ply import encode_ply
 from mvreg_ros.data.scenes import cloud_scenes, pose_graph_scenes
 from mvreg_ros.types import InputError
+import numpy as np
+import pytest
 
 PAIRS = {(0, 1): np.eye(4), (0, 2): np.eye(4)}
 INFORMATION = dict.fromkeys(PAIRS, np.eye(6))

@@ -10,10 +10,9 @@ from pathlib import Path
 import subprocess
 import sys
 
+from mvreg_ros.data.clouds import read_cloud
 from node_session import domain
 import numpy as np
-
-from mvreg_ros.data.clouds import read_cloud
 
 ROOT = Path(__file__).parents[1]
 FILES = {

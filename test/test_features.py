@@ -4,20 +4,20 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-import numpy as np
-import open3d as o3d
-import pytest
-from scipy.spatial.transform import Rotation
-import torch
-
 from mvreg_ros.features.descriptor import FpfhDescriptor
 from mvreg_ros.features.fpfh import fpfh
 from mvreg_ros.features.neighbors import radius_neighbors
 from mvreg_ros.features.normals import estimate_normals
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.types import Fragment, InputError
+import numpy as np
+import open3d as o3d
+import pytest
+from scipy.spatial.transform import Rotation
+import torch
 
 CLOUDS = arrays(
     np.float32, st.tuples(st.integers(1, 60), st.just(3)), elements=st.floats(-3, 3, width=32)

@@ -4,11 +4,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-from real_data import real_data
-from scipy.spatial.transform import Rotation
-
 from mvreg_ros.data.scenes import pose_graph_scenes, Scene
 from mvreg_ros.evaluation.metrics import (
     coverage,
@@ -18,6 +13,10 @@ from mvreg_ros.evaluation.metrics import (
     relative_errors,
     squared_error,
 )
+import numpy as np
+import pytest
+from real_data import real_data
+from scipy.spatial.transform import Rotation
 
 
 def transform(degrees: float = 0, t: tuple[float, float, float] = (0, 0, 0)) -> np.ndarray:

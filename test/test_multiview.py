@@ -6,11 +6,8 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from hypothesis import given, strategies as st
-import numpy as np
-import pytest
-from scipy.spatial.transform import Rotation
-
+from hypothesis import given
+from hypothesis import strategies as st
 from mvreg_ros.multiview import synchronization
 from mvreg_ros.multiview.graph import chain_poses, components, maximum_spanning_forest
 from mvreg_ros.multiview.irls import cauchy_weights, edge_residuals, harmonic_mean, IrlsConfig
@@ -18,6 +15,9 @@ from mvreg_ros.multiview.pose_graph import PoseGraphConfig, synchronize
 from mvreg_ros.multiview.support import rotation_angle, triplet_support
 from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.types import Edges, Verdict
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -10,6 +10,13 @@ import json
 from pathlib import Path
 
 from geometry_msgs.msg import PoseArray
+from mvreg_ros import MultiviewRegistration
+from mvreg_ros.data.graph import graph_json
+from mvreg_ros.node.clouds import points_from_cloud
+from mvreg_ros.node.consumer import poses_by_stamp
+from mvreg_ros.node.interface import LATCHED
+from mvreg_ros.node.outputs import pose_message
+from mvreg_ros.node.refusal import CURES
 import nav_msgs.msg
 from node_session import cloud_of, Session, session, views, VOXEL_SIZE
 import numpy as np
@@ -20,14 +27,6 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
-
-from mvreg_ros import MultiviewRegistration
-from mvreg_ros.data.graph import graph_json
-from mvreg_ros.node.clouds import points_from_cloud
-from mvreg_ros.node.consumer import poses_by_stamp
-from mvreg_ros.node.interface import LATCHED
-from mvreg_ros.node.outputs import pose_message
-from mvreg_ros.node.refusal import CURES
 
 FRAGMENTS = views(4)
 MANY = views(10)  # seconds of work

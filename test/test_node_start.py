@@ -11,18 +11,17 @@ import subprocess
 import sys
 
 from geometry_msgs.msg import PoseArray
+from mvreg_ros.node.consumer import Consumer
+from mvreg_ros.node.interface import LATCHED
+from mvreg_ros.node.registration_node import RegistrationNode
+from mvreg_ros.parameters import PARAMETERS
+from mvreg_ros.types import InputError
 from node_session import cloud_of, domain, participant, PATIENCE, session, SETTINGS, views
 import pytest
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
-
-from mvreg_ros.node.consumer import Consumer
-from mvreg_ros.node.interface import LATCHED
-from mvreg_ros.node.registration_node import RegistrationNode
-from mvreg_ros.parameters import PARAMETERS
-from mvreg_ros.types import InputError
 
 ROOT = Path(__file__).parents[1]
 BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)

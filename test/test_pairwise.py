@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-from hypothesis import given, strategies as st
-import numpy as np
-from scipy.spatial.transform import Rotation
-import torch
-
+from hypothesis import given
+from hypothesis import strategies as st
 from mvreg_ros.pairwise.confidence import inlier_confidence
 from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.information import correspondence_information
@@ -16,6 +13,9 @@ from mvreg_ros.pairwise.matching import mutual_nearest_neighbors
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
 from mvreg_ros.pairwise.registration import PairwiseRegistration
 from mvreg_ros.types import Correspondences
+import numpy as np
+from scipy.spatial.transform import Rotation
+import torch
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -7,18 +7,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import gtsam
-import numpy as np
-import pytest
-from scipy.spatial.transform import Rotation
-from small_scene import fragments, VOXEL_SIZE
-from test_multiview import edges_of, noise, random_poses, relative
-
 from mvreg_ros.multiview.graph import components
 from mvreg_ros.multiview.optimization import optimize_poses
 from mvreg_ros.multiview.refinement import refine_edges, RefinementConfig
 from mvreg_ros.multiview.se3 import fuse, swap_order
 from mvreg_ros.multiview.support import rotation_angle
 from mvreg_ros.types import Fragment, Verdict
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from small_scene import fragments, VOXEL_SIZE
+from test_multiview import edges_of, noise, random_poses, relative
 
 
 def test_icp_repairs_a_disturbed_edge_and_leaves_a_hopeless_one() -> None:

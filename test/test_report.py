@@ -10,15 +10,14 @@ from html.parser import HTMLParser
 import json
 import re
 
-import numpy as np
-import pytest
-from results import made_up_registration, NOT_PLACED
-from scipy.spatial.transform import Rotation
-
 from mvreg_ros.evaluation.report import confidence_color, report_html
 from mvreg_ros.evaluation.top_view import top_view, vertical
 from mvreg_ros.parameters import defaults
 from mvreg_ros.types import Fragment, Registration
+import numpy as np
+import pytest
+from results import made_up_registration, NOT_PLACED
+from scipy.spatial.transform import Rotation
 
 VOID = {'meta', 'input', 'br'}
 FRAGMENTS, REGISTRATION = made_up_registration()

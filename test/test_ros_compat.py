@@ -12,6 +12,9 @@ from typing import Any
 from geometry_msgs.msg import TransformStamped
 from hypothesis import given
 from hypothesis import strategies as st
+from mvreg_ros.node import ros_compat
+from mvreg_ros.node.consumer import Consumer
+from mvreg_ros.node.interface import LATCHED
 from node_session import participant, PATIENCE
 import numpy as np
 import pytest
@@ -19,10 +22,6 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointField
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
-
-from mvreg_ros.node import ros_compat
-from mvreg_ros.node.consumer import Consumer
-from mvreg_ros.node.interface import LATCHED
 
 OF_ROS = {
     'quaternion_from_matrix': 'tf_transformations', 'quaternion_matrix': 'tf_transformations',

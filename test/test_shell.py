@@ -7,9 +7,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 from mvreg_ros.node.docs import parameters_yaml, tables, with_tables
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'mvreg_ros'

@@ -8,8 +8,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 import time
 
-import numpy as np
-
 from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.commands.options import parameter_values
 from mvreg_ros.data.clouds import input_files, read_fragment
@@ -17,6 +15,7 @@ from mvreg_ros.data.files import new_folder
 from mvreg_ros.data.outputs import write_files
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import Fragment, Registration, Verdict
+import numpy as np
 
 
 def run(args: Namespace) -> None:

@@ -9,12 +9,11 @@ from io import BytesIO
 from pathlib import Path
 import re
 
+from mvreg_ros.data.ply import decode_ply
+from mvreg_ros.types import Fragment, InputError
 import numpy as np
 from numpy.typing import NDArray
 from pypcd4 import PointCloud
-
-from mvreg_ros.data.ply import decode_ply
-from mvreg_ros.types import Fragment, InputError
 
 # Beyond this float32 no longer holds a millimetre-sized voxel grid.
 FARTHEST = 1e5

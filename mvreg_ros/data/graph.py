@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 import json
 
+from mvreg_ros.types import FloatArray, Fragment, Registration
 import numpy as np
 from scipy.spatial.transform import Rotation
-
-from mvreg_ros.types import FloatArray, Fragment, Registration
 
 # Open3D orders a tangent vector rotation first, we translation first.
 ROTATION_FIRST = np.ix_([3, 4, 5, 0, 1, 2], [3, 4, 5, 0, 1, 2])

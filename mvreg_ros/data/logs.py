@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from mvreg_ros.data.files import read_text, write_atomic
 from mvreg_ros.types import FloatArray, InputError
+import numpy as np
 
 Pair = tuple[int, int]
 

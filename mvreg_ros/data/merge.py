@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 import colorsys
 
+from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.types import FloatArray, Fragment, Registration
 import numpy as np
 from numpy.typing import NDArray
 import torch
-
-from mvreg_ros.features.voxels import voxel_down_sample
-from mvreg_ros.types import FloatArray, Fragment, Registration
 
 GOLDEN_RATIO = 0.618034
 

@@ -11,8 +11,6 @@ import io
 from pathlib import Path
 import platform
 
-import yaml
-
 from mvreg_ros import __version__
 from mvreg_ros.data.files import new_folder, write_atomic
 from mvreg_ros.data.graph import graph_g2o, graph_json, stamp_text, trajectory_tum
@@ -22,6 +20,7 @@ from mvreg_ros.device import select_device
 from mvreg_ros.evaluation.report import report_html
 from mvreg_ros.parameters import Value
 from mvreg_ros.types import Fragment, Registration
+import yaml
 
 PACKAGES = ('torch', 'numpy', 'scipy', 'small_gicp', 'gtsam')
 

@@ -20,11 +20,10 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-
 from mvreg_ros.data.clouds import natural_key
 from mvreg_ros.data.logs import Pair, read_info, read_log, read_overlap
 from mvreg_ros.types import FloatArray, InputError
+import numpy as np
 
 BENCHMARKS = {'3dmatch': '3DMatch', '3dlomatch': '3DLoMatch', 'redwood': 'Redwood'}
 

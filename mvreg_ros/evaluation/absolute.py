@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
+from mvreg_ros.types import FloatArray
 import numpy as np
 from scipy.spatial.transform import Rotation
-
-from mvreg_ros.types import FloatArray
 
 
 def best_alignment(truth: FloatArray, poses: FloatArray) -> FloatArray:

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
 
-import numpy as np
-
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.logs import write_log
 from mvreg_ros.evaluation.plots import save_plots
 from mvreg_ros.evaluation.protocol import SceneResult, Summary
 from mvreg_ros.parameters import Value
+import numpy as np
 
 
 def benchmarks_of(results: Sequence[SceneResult], asked: str) -> list[str]:

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mvreg_ros.types import FloatArray
 import numpy as np
 from scipy.spatial.transform import Rotation
-
-from mvreg_ros.types import FloatArray
 
 Pair = tuple[int, int]
 Transforms = Mapping[Pair, FloatArray]

@@ -10,9 +10,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.evaluation.metrics import (
     RECALL_DISTANCE,
@@ -25,6 +22,8 @@ from mvreg_ros.evaluation.protocol import (
     SceneResult,
 )
 from mvreg_ros.types import FloatArray, InputError
+import numpy as np
+from numpy.typing import NDArray
 
 Estimates = Callable[[SceneResult], Transforms]
 COLORS = {'pairwise': '#9aa5b1', 'multiview': '#2166ac'}

@@ -16,8 +16,6 @@ import resource
 import sys
 from typing import Any
 
-import numpy as np
-
 from mvreg_ros.data.scenes import GroundTruth, Scene
 from mvreg_ros.evaluation.metrics import (
     consecutive,
@@ -31,6 +29,7 @@ from mvreg_ros.evaluation.metrics import (
     TRANSLATION_BINS,
 )
 from mvreg_ros.types import FloatArray, Registration
+import numpy as np
 
 # The figures of a scene by name, some of them by name again; and those of all scenes.
 Figures = dict[str, Any]

@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-import numpy as np
-from numpy.typing import NDArray
-
 from mvreg_ros import __version__
 from mvreg_ros.data.merge import fragment_colors, merged_cloud
 from mvreg_ros.evaluation.top_view import top_view
 from mvreg_ros.parameters import Value
 from mvreg_ros.types import Edges, FloatArray, Fragment, Registration, Verdict
+import numpy as np
+from numpy.typing import NDArray
 
 # What keeps the page small: points in a picture, components shown, rejected edges listed.
 POINTS = 40000

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 import time
 
-import numpy as np
-
 from mvreg_ros.data.clouds import read_fragment
 from mvreg_ros.data.scenes import Scene
 from mvreg_ros.evaluation.metrics import Pair
@@ -26,6 +24,7 @@ from mvreg_ros.types import (
     Registration,
     Verdict,
 )
+import numpy as np
 
 # Recorded estimates come without evidence; all get the same, enough to be believed.
 RECORDED_INLIERS = 100

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
+from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
-
-from mvreg_ros.types import FloatArray
 
 SAMPLE = 20000
 NEIGHBORS = 12

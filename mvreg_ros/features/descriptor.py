@@ -12,12 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
-
 from mvreg_ros.features.fpfh import fpfh
 from mvreg_ros.features.normals import estimate_normals
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.types import Fragment, FragmentFeatures
+import torch
 
 
 class Descriptor(Protocol):

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 
+from mvreg_ros.features.neighbors import Neighbors, radius_neighbors
 import torch
 from torch import Tensor
-
-from mvreg_ros.features.neighbors import Neighbors, radius_neighbors
 
 BINS = 11
 CHUNK = 50_000  # pairs whose angles are computed at a time

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvreg_ros.features.voxels import pack, voxel_coordinates
 import torch
 from torch import Tensor
-
-from mvreg_ros.features.voxels import pack, voxel_coordinates
 
 
 @dataclass(frozen=True)

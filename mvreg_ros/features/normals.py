@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
+from mvreg_ros.features.neighbors import radius_neighbors
 import torch
 from torch import Tensor
-
-from mvreg_ros.features.neighbors import radius_neighbors
 
 MIN_NEIGHBORS = 4
 

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
+from mvreg_ros.types import InputError
 import torch
 from torch import Tensor
-
-from mvreg_ros.types import InputError
 
 # Three coordinates of this many bits fit into one int64 key.
 COORDINATE_BITS = 20

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
+from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
-
-from mvreg_ros.types import FloatArray
 
 Index = NDArray[np.int64]
 

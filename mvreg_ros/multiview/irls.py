@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from mvreg_ros.multiview.graph import Index
 from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.types import FloatArray
+import numpy as np
 
 
 @dataclass(frozen=True)

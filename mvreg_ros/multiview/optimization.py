@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import gtsam
-import numpy as np
-
 from mvreg_ros.multiview.graph import Index
 from mvreg_ros.multiview.se3 import swap_order
 from mvreg_ros.types import Edges, FloatArray
+import numpy as np
 
 # The first fragment of a component defines its frame: it is held this tightly (m, rad).
 GAUGE_SIGMA = 1e-6

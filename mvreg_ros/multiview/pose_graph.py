@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from mvreg_ros.multiview.graph import chain_poses, components, Index, maximum_spanning_forest
 from mvreg_ros.multiview.irls import (
     cauchy_weights,
@@ -19,6 +17,7 @@ from mvreg_ros.multiview.irls import (
 from mvreg_ros.multiview.support import triplet_support
 from mvreg_ros.pairwise.confidence import inlier_confidence
 from mvreg_ros.types import Edges, FloatArray, Verdict
+import numpy as np
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import small_gicp
-import torch
-
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.multiview.se3 import fuse, swap_order
 from mvreg_ros.multiview.support import rotation_angle
 from mvreg_ros.types import Edges, FloatArray, Fragment, no_progress, Progress
+import numpy as np
+import small_gicp
+import torch
 
 
 @dataclass(frozen=True)

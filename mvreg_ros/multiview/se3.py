@@ -11,9 +11,8 @@ the rotation first.
 from __future__ import annotations
 
 import gtsam
-import numpy as np
-
 from mvreg_ros.types import FloatArray
+import numpy as np
 
 ROTATION_FIRST = np.array([3, 4, 5, 0, 1, 2])
 

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mvreg_ros.multiview.graph import adjacency, Index
 from mvreg_ros.types import FloatArray
+import numpy as np
 
 
 def rotation_angle(rotation: FloatArray) -> FloatArray:

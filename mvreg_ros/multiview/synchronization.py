@@ -9,12 +9,11 @@ T_i_j = T_map_i^-1 T_map_j, the right column of the two conventions that the pap
 
 from __future__ import annotations
 
+from mvreg_ros.multiview.graph import Index
+from mvreg_ros.types import FloatArray
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.linalg import eigsh, splu
-
-from mvreg_ros.multiview.graph import Index
-from mvreg_ros.types import FloatArray
 
 # Above this many rows a sparse solver is faster than LAPACK.
 DENSE_ROWS = 900

@@ -9,12 +9,11 @@ from pathlib import Path
 import re
 from textwrap import fill
 
-from rclpy.qos import QoSProfile
-import yaml
-
 from mvreg_ros.node.interface import FRAMES, INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
 from mvreg_ros.node.refusal import CURES
 from mvreg_ros.parameters import Parameter, PARAMETERS, Value
+from rclpy.qos import QoSProfile
+import yaml
 
 HEADER = '# Every parameter with its default; written by python -m mvreg_ros.node.docs.'
 

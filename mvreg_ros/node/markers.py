@@ -7,10 +7,9 @@ from __future__ import annotations
 from colorsys import hsv_to_rgb
 
 from geometry_msgs.msg import Point, Vector3
+from mvreg_ros.types import Registration
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
-
-from mvreg_ros.types import Registration
 
 NODE = ColorRGBA(r=0.2, g=0.5, b=1.0, a=1.0)
 LABEL = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)

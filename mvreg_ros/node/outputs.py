@@ -17,11 +17,6 @@ from geometry_msgs.msg import (
     TransformStamped,
     Vector3,
 )
-from nav_msgs.msg import Path
-import numpy as np
-from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header, String
-
 from mvreg_ros.data.graph import graph_json
 from mvreg_ros.data.merge import fragment_colors, merged_cloud
 from mvreg_ros.node.clouds import cloud_from_points
@@ -29,6 +24,10 @@ from mvreg_ros.node.markers import markers
 from mvreg_ros.node.ros_compat import quaternion_from_matrix
 from mvreg_ros.node.stamps import stamp_from_nanoseconds
 from mvreg_ros.types import Edges, FloatArray, Fragment, Registration
+from nav_msgs.msg import Path
+import numpy as np
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header, String
 
 NAMED = 10  # fragments that a summary names
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from builtin_interfaces.msg import Time
-
 from mvreg_ros.node.refusal import Refusal
 
 SECOND = 1_000_000_000

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from std_msgs.msg import Header
-
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
 from mvreg_ros.node.job import Stage
+from std_msgs.msg import Header
 
 
 def status(

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
+from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import ArrayLike
-
-from mvreg_ros.types import FloatArray
 
 HALF = 24.0
 SLOPE = 2.6

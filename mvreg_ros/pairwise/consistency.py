@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
 from mvreg_ros.types import Correspondences
+import torch
+from torch import Tensor
 
 POWER_ITERATIONS = 10
 

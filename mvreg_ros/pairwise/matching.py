@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
+from mvreg_ros.types import Correspondences, FragmentFeatures
 import torch
 from torch import Tensor
-
-from mvreg_ros.types import Correspondences, FragmentFeatures
 
 
 def row_argmax(scores: Tensor) -> Tensor:

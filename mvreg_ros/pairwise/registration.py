@@ -7,13 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from mvreg_ros.pairwise.confidence import inlier_confidence
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
 from mvreg_ros.types import Correspondences, PairRegistration
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvreg_ros.simulate.meshes import Mesh
+from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
 from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter, zoom
-
-from mvreg_ros.simulate.meshes import Mesh
-from mvreg_ros.types import FloatArray
 
 Depth = NDArray[np.float32]
 

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mvreg_ros.simulate.meshes import box, cylinder, merge, Mesh, revolved, superquadric
 from mvreg_ros.types import FloatArray
+import numpy as np
 
 
 def bottle(rng: np.random.Generator) -> Mesh:

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from mvreg_ros.simulate import furniture
 from mvreg_ros.simulate.clutter import small_thing
 from mvreg_ros.simulate.floor_plan import FloorPlan, Room
 from mvreg_ros.simulate.meshes import box, cylinder, merge, Mesh, revolved
 from mvreg_ros.simulate.walls import wall_mesh
 from mvreg_ros.types import FloatArray
+import numpy as np
 
 Maker = Callable[[np.random.Generator], Mesh]
 

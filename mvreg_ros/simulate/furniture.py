@@ -8,10 +8,9 @@ The back is towards +y, so that it can be put against a wall; the front looks to
 
 from __future__ import annotations
 
-import numpy as np
-
 from mvreg_ros.simulate.clutter import dents, lamp, monitor, scattered
 from mvreg_ros.simulate.meshes import box, cylinder, merge, Mesh, revolved, sheet, superquadric
+import numpy as np
 
 
 def _legs(width: float, depth: float, height: float, side: float) -> list[Mesh]:

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.simulate.camera import Camera, Depth, FARTHEST
+from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import NDArray
 import open3d as o3d
 import torch
-
-from mvreg_ros.features.voxels import voxel_down_sample
-from mvreg_ros.simulate.camera import Camera, Depth, FARTHEST
-from mvreg_ros.types import FloatArray
 
 VOXEL = 0.015
 SPACING = 0.025

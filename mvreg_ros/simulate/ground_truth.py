@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
+from mvreg_ros.simulate.session import SimulatedSession
+from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-
-from mvreg_ros.simulate.session import SimulatedSession
-from mvreg_ros.types import FloatArray
 
 # What the published gt_overlap.log of 3DMatch were made with: 1.5 voxels of 2.5 cm.
 OVERLAP_RADIUS = 0.0375

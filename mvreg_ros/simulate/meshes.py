@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
-
-from mvreg_ros.types import FloatArray
 
 IntArray = NDArray[np.int64]
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.logs import Pair, write_info, write_log
 from mvreg_ros.simulate.ground_truth import information, overlaps
 from mvreg_ros.simulate.session import FRAMES, SimulatedSession
+import numpy as np
+from numpy.typing import NDArray
 
 # Shares of common points, above the first and up to the second.
 BENCHMARKS = {'3DMatch': (0.3, 1.0), '3DLoMatch': (0.1, 0.3)}

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mvreg_ros.simulate.floor_plan import HALF_WALL, Opening, Wall
 from mvreg_ros.simulate.meshes import box, cylinder, merge, Mesh, sheet
+import numpy as np
 
 EXTERIOR_THICKNESS = 0.25
 
