@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
+from mvreg_ros.node.refusal import Refusal
+from mvreg_ros.node.ros_compat import create_cloud
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from mvreg_ros.node.refusal import Refusal
-from mvreg_ros.node.ros_compat import create_cloud
-
-FORMATS = {PointField.FLOAT32: np.dtype('f4'), PointField.FLOAT64: np.dtype('f8')}
+FORMATS: dict[int, np.dtype] = {
+    PointField.FLOAT32: np.dtype('f4'), PointField.FLOAT64: np.dtype('f8')}
 
 
 def points_from_cloud(cloud: PointCloud2) -> NDArray[np.float32]:
@@ -47,7 +47,7 @@ def points_from_cloud(cloud: PointCloud2) -> NDArray[np.float32]:
     if not finite.all():
         points = points[finite]
     if len(points) == 0:
-        raise Refusal('not_finite', f'none of {len(finite)} points is finite')
+        raise Refusal('not_finite', f'none of {grid.size} points is finite')
     return points
 
 

@@ -11,16 +11,16 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Pose
+from mvreg_ros.node.ros_compat import quaternion_matrix
+from mvreg_ros.node.stamps import nanoseconds_from_stamp
+from mvreg_ros.types import FloatArray
 from nav_msgs.msg import Path
 import numpy as np
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
-
-from mvreg_ros.node.ros_compat import quaternion_matrix
-from mvreg_ros.node.stamps import nanoseconds_from_stamp
-from mvreg_ros.types import FloatArray
 
 
 class Consumer(Node):
@@ -37,14 +37,14 @@ class Consumer(Node):
         self.create_subscription(
             DiagnosticArray, f'{registration_node}/status', self._on_status, 10)
 
-    def listen(self, type: type, topic: str, qos: QoSProfile) -> None:
+    def listen(self, type: Any, topic: str, qos: QoSProfile) -> None:
         """Keep the last message of `topic` in `received`; a leading ~ is the registration node."""
         self.create_subscription(
             type, topic.replace('~', self._node), partial(self.received.__setitem__, topic), qos)
 
-    def call(self, type: type, service: str, request: Any = None) -> Future:
+    def call(self, type: Any, service: str, request: Any = None) -> Future:
         """Call a service of the registration node, such as ~/register; the answer comes later."""
-        client = self.create_client(type, service.replace('~', self._node))
+        client: Client = self.create_client(type, service.replace('~', self._node))
         self.until(client.service_is_ready, f'service {service}', 20)
         return client.call_async(request or type.Request())
 

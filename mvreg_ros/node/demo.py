@@ -17,14 +17,13 @@ import shutil
 import signal
 import sys
 
-import numpy as np
-import rclpy
-from rclpy.signals import SignalHandlerOptions
-
 from mvreg_ros.commands.console import say
 from mvreg_ros.evaluation.absolute import absolute_errors, best_alignment
 from mvreg_ros.node.picture import draw
 from mvreg_ros.node.recording import record_session, Recording, SessionFailed
+import numpy as np
+import rclpy
+from rclpy.signals import SignalHandlerOptions
 
 OUT = Path('demo_out')
 FULL = {'rooms': 4, 'fragments': 30}
@@ -76,10 +75,13 @@ def evaluate(recording: Recording) -> int:
     draw(recording, T_world_map, OUT / 'map.png')
 
     placed, total = len(stamps), len(recording.truth)
+    frames = list(recording.frames.values()).count('map')
+    components = 1 + max(node['component'] for node in recording.graph['nodes'])
     kept = sum(edge['verdict'] != 'pruned' for edge in recording.graph['edges'])
     seconds = ', '.join(f'{stage} {value:.1f}' for stage, value in recording.seconds.items())
     say(f"""
-  fragments placed  {placed} of {total}
+  fragments placed  {placed} of {total} in map, {frames} frames in TF
+  components        {components}
   edges kept        {kept} of {len(recording.graph['edges'])}
   rotation error    median {np.median(rotation):.2f}, worst {rotation.max():.2f} deg
   position error    median {100 * np.median(position):.1f}, worst {100 * position.max():.1f} cm
@@ -89,7 +91,7 @@ def evaluate(recording: Recording) -> int:
 {OUT.absolute()} holds {', '.join(sorted(file.name for file in OUT.iterdir()))}
 """)
     small = (
-        placed == total
+        placed == frames == total
         and np.median(rotation) <= MEDIAN_ROTATION and rotation.max() <= WORST_ROTATION
         and np.median(position) <= MEDIAN_POSITION and position.max() <= WORST_POSITION)
     say('all placed, and the errors are small' if small else

@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mvreg_ros.node.refusal import CURES, Refusal
 from mvreg_ros.types import Fragment, InputError
+import numpy as np
+from numpy.typing import NDArray
 
 # Voxels between the origin and the farthest point of a fragment; beyond, float32 is too coarse.
 FARTHEST = 2**18
@@ -62,12 +60,13 @@ class FragmentBuffer:
         if farthest > self._farthest:
             raise Refusal(
                 'too_far', f'a coordinate is {farthest:g} m, the limit is {self._farthest:g} m')
-        fragment = Fragment(points, stamp_ns=stamp_ns, frame_id=frame_id)
+        id = len(self.fragments)
+        fragment = Fragment(
+            points, id=id, stamp_ns=stamp_ns, frame_id=frame_id, name=f'fragment_{id:04d}')
         try:
-            fragment = self._prepare(fragment)
+            self.fragments.append(self._prepare(fragment))
         except InputError as error:
-            raise Refusal('too_few_points', str(error)) from error
-        number = len(self.fragments)
-        fragment = replace(fragment, id=number, name=f'fragment_{number:04d}')
-        self.fragments.append(fragment)
-        return fragment
+            raise Refusal(
+                'too_few_points', f'of {len(points)} points too few remain after thinning',
+            ) from error
+        return self.fragments[-1]

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from mvreg_ros.types import InputError, Progress, RegistrationCancelled
 from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.task import Future
-
-from mvreg_ros.types import InputError, Progress, RegistrationCancelled
 
 T = TypeVar('T')
 NOTIFY_PERIOD = 0.1  # seconds between two calls of `changed` within a stage
@@ -73,7 +72,7 @@ class Job:
             self._thread = Thread(
                 target=self._work, args=(work, done, self._node.executor), daemon=True)
             self._thread.start()
-            result = await done
+            result: Any = await done
             self._raise_if_cancelled()
             return result
         finally:

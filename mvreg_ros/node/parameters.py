@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from mvreg_ros.parameters import BY_NAME, nearest, Parameter, PARAMETERS, Value
+from mvreg_ros.types import InputError
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -12,9 +14,6 @@ from rcl_interfaces.msg import (
 )
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
-
-from mvreg_ros.parameters import BY_NAME, nearest, Parameter, PARAMETERS, Value
-from mvreg_ros.types import InputError
 
 
 def declare_parameters(node: Node) -> None:
@@ -63,8 +62,8 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
         description=parameter.description, read_only=parameter.read_only)
     if parameter.choices:
         descriptor.additional_constraints = 'one of: ' + ', '.join(parameter.choices)
-    if parameter.minimum is not None:
-        low, high = parameter.minimum, parameter.maximum
+    low, high = parameter.minimum, parameter.maximum
+    if low is not None and high is not None:
         if isinstance(parameter.default, float):
             descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         else:

@@ -10,23 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-import numpy as np
-from numpy.typing import NDArray
-
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from mvreg_ros.data.merge import fragment_colors, transform_points
 from mvreg_ros.node.recording import Recording
 from mvreg_ros.types import FloatArray
+import numpy as np
+from numpy.typing import NDArray
 
-BACKGROUND, INK, WAY = '#101318', '#e8e6e1', '#ffffff'
+BACKGROUND, INK = '#101318', '#e8e6e1'
 CONFIDENCE = LinearSegmentedColormap.from_list('confidence', ['#ff453a', '#ffd60a', '#30d158'])
 CEILING = 2.0  # metres above the floor, where the map is cut open
-SHADE = 0.35  # brightness of the floor, of 1 at the cut
+SHADE = 0.4  # brightness of the floor, of 1 at the cut
+DENSITY = 60.0  # square points that a point covers in a picture of one square metre
 
 
 def draw(recording: Recording, T_world_map: FloatArray, path: Path) -> None:
     """Write the picture; T_world_map: (4, 4), turns the map upright."""
-    figure = Figure(figsize=(16, 9), facecolor=BACKGROUND, layout='constrained')
-    before, after = figure.subplots(1, 2, width_ratios=(1, 1.2))
+    layout = ConstrainedLayoutEngine(w_pad=0.3, h_pad=0.3)
+    figure = Figure(figsize=(16, 8.6), facecolor=BACKGROUND, layout=layout)
+    before, after = figure.subplots(1, 2, width_ratios=(1, 1.4))
     draw_before(before, recording)
     draw_after(after, recording, T_world_map)
     figure.savefig(path, dpi=120)
@@ -47,7 +49,7 @@ def draw_after(axes: Axes, recording: Recording, T_world_map: FloatArray) -> Non
     points = transform_points(T_world_map, recording.map_points)
     below = points[:, 2] < CEILING
     scatter(axes, points[below, :2], points[below, 2], recording.map_colors[below])
-    axes.plot(*recording.trajectory[:, :2].T, color=WAY, linewidth=1, alpha=0.8, zorder=2,
+    axes.plot(*recording.trajectory[:, :2].T, color=INK, linewidth=1, alpha=0.7, zorder=2,
               label='way of the camera (truth)')
 
     nodes = recording.graph['nodes']
@@ -59,15 +61,15 @@ def draw_after(axes: Axes, recording: Recording, T_world_map: FloatArray) -> Non
     edges = [edge for edge in recording.graph['edges'] if edge['verdict'] != 'pruned']
     lines = LineCollection(
         [positions[[edge['source_node_id'], edge['target_node_id']], :2] for edge in edges],
-        cmap=CONFIDENCE, linewidths=1.6, alpha=0.9, zorder=3, label='edges by confidence')
+        cmap=CONFIDENCE, linewidths=1.6, alpha=0.9, zorder=3)
     lines.set_array([edge['confidence'] for edge in edges])
     lines.set_clim(0, 1)
     axes.add_collection(lines)
     axes.plot(*positions[:, :2].T, 'o', color=INK, markersize=5, markeredgecolor=BACKGROUND,
-              zorder=4, label='fragments')
+              zorder=4, label='fragments (estimate)')
     style(axes, f'After: {len(recording.poses)} of {len(nodes)} fragments in one map')
-    axes.legend(loc='lower right', labelcolor=INK, frameon=False, fontsize=10)
-    bar = axes.figure.colorbar(lines, ax=axes, shrink=0.5, pad=0.01, label='confidence of an edge')
+    axes.legend(loc='upper left', bbox_to_anchor=(0, 0.02), labelcolor=INK, frameon=False, ncols=2)
+    bar = axes.figure.colorbar(lines, ax=axes, shrink=0.5, pad=0.02, label='confidence of an edge')
     bar.ax.yaxis.label.set_color(INK)
     bar.ax.tick_params(colors=INK)
     bar.outline.set_visible(False)
@@ -82,7 +84,9 @@ def scatter(
     low, high = np.percentile(height, [2, 98])
     brightness = SHADE + (1 - SHADE) * np.clip((height - low) / (high - low), 0, 1)
     shaded = colors / 255 * brightness[:, None]
-    axes.scatter(*points[order].T, s=0.6, c=shaded[order], linewidths=0, zorder=1)
+    x, y = points[order].T
+    size = DENSITY / np.ptp(points, axis=0).max() ** 2
+    axes.scatter(x, y, s=size, c=shaded[order], linewidths=0, zorder=1)
 
 
 def style(axes: Axes, title: str) -> None:
@@ -90,6 +94,6 @@ def style(axes: Axes, title: str) -> None:
     axes.set_title(title, color=INK, fontsize=15, pad=10)
     axes.set_aspect('equal')
     axes.axis('off')
-    left, bottom = axes.dataLim.x0, axes.dataLim.y0 - 0.4
-    axes.plot([left, left + 1], [bottom, bottom], color=INK, linewidth=2)
-    axes.text(left + 0.5, bottom - 0.1, '1 m', color=INK, ha='center', va='top')
+    right, bottom = axes.dataLim.x1, axes.dataLim.y0 - 0.4
+    axes.plot([right - 1, right], [bottom, bottom], color=INK, linewidth=2)
+    axes.text(right - 0.5, bottom - 0.1, '1 m', color=INK, ha='center', va='top')

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, ExitStack
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -14,6 +14,12 @@ import subprocess
 import sys
 from typing import Any
 
+from mvreg_ros.commands.console import ProgressReport, say
+from mvreg_ros.node.clouds import points_from_cloud
+from mvreg_ros.node.consumer import Consumer, poses_by_stamp
+from mvreg_ros.node.interface import INPUT, LATCHED, OUTPUTS
+from mvreg_ros.node.stamps import nanoseconds_from_stamp
+from mvreg_ros.types import FloatArray
 import nav_msgs.msg
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +28,6 @@ from rclpy.task import Future
 from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
-
-from mvreg_ros.commands.console import ProgressReport, say
-from mvreg_ros.node.clouds import points_from_cloud
-from mvreg_ros.node.consumer import Consumer, poses_by_stamp
-from mvreg_ros.node.interface import INPUT, LATCHED, OUTPUTS
-from mvreg_ros.node.stamps import nanoseconds_from_stamp
-from mvreg_ros.types import FloatArray
 
 PATIENCE = 600.0  # seconds for what takes seconds, or two minutes on a slow machine
 TRUTH, TRAJECTORY = 'simulated_robot/ground_truth', 'simulated_robot/trajectory'
@@ -68,24 +67,28 @@ def record_session(seed: int, rooms: int, fragments: int, directory: Path) -> Re
     Raises SessionFailed or TimeoutError.
     """
     consumer = Consumer()
-    with process('registration_node', {'session.directory': directory}) as node:
-        consumer.until(lambda: alive(node) and bool(consumer.status), 'the node', PATIENCE)
+    children: dict[str, subprocess.Popen] = {}
+
+    def until(condition: Callable[[], bool], what: str) -> None:
+        consumer.until(lambda: alive(children) and condition(), what, PATIENCE)
+
+    with ExitStack() as stack:
+        settings: dict[str, object] = {'session.directory': directory}
+        children['node'] = stack.enter_context(process('registration_node', settings))
+        until(lambda: bool(consumer.status), 'the node')
         settings = {'seed': seed, 'rooms': rooms, 'fragments': fragments}
-        with process('simulated_robot', settings) as robot:
-            consumer.until(
-                lambda: alive(node, robot) and consumer.status['fragments'] == str(fragments),
-                'a fragment', PATIENCE)
-            answer = consumer.call(Trigger, '~/register')
-            report = StatusReport()
-            consumer.until(
-                lambda: alive(node) and report.shown(consumer.status) and answer.done(),
-                'the registration', PATIENCE)
-            report.close()
-            say(granted(answer))
-            clouds = listen_late(consumer, fragments)
-            answer = consumer.call(Trigger, '~/save')
-            consumer.until(lambda: alive(node) and answer.done(), 'the saved folder', PATIENCE)
-            saved = Path(granted(answer))
+        children['robot'] = stack.enter_context(process('simulated_robot', settings))
+        until(lambda: consumer.status['fragments'] == str(fragments), 'a fragment')
+
+        answer = consumer.call(Trigger, '~/register')
+        report = StatusReport()
+        until(lambda: report.shown(consumer.status) and answer.done(), 'the registration')
+        report.close()
+        say(granted(answer))
+        clouds = listen_late(consumer, fragments)
+        answer = consumer.call(Trigger, '~/save')
+        until(answer.done, 'the saved folder')
+        saved = Path(granted(answer))
     return recording(consumer, clouds, saved)
 
 
@@ -105,8 +108,10 @@ def listen_late(consumer: Consumer, fragments: int) -> list[PointCloud2]:
 
 
 def recording(consumer: Consumer, clouds: list[PointCloud2], saved: Path) -> Recording:
-    """Return what the messages hold."""
+    """Return what the messages hold; raise SessionFailed if no fragment was placed."""
     received = consumer.received
+    if not received['~/path'].poses:
+        raise SessionFailed('no fragment was placed')
     points = received['~/map']
     return Recording(
         clouds={
@@ -158,17 +163,17 @@ def process(module: str, parameters: Mapping[str, object]) -> Iterator[subproces
         raise SessionFailed(f'{module} ended with exit code {child.returncode}')
 
 
-def alive(*children: subprocess.Popen) -> bool:
+def alive(children: Mapping[str, subprocess.Popen]) -> bool:
     """Return True; raise SessionFailed if one of the processes has ended."""
-    for child in children:
+    for name, child in children.items():
         if child.poll() is not None:
-            raise SessionFailed(f'{child.args[2]} ended early, with exit code {child.returncode}')
+            raise SessionFailed(f'the {name} ended early, with exit code {child.returncode}')
     return True
 
 
 def granted(answer: Future) -> str:
     """Return the message of a service; raise SessionFailed if it says no."""
-    response = answer.result()
+    response: Any = answer.result()
     if not response.success:
         raise SessionFailed(response.message)
     return response.message
@@ -177,13 +182,13 @@ def granted(answer: Future) -> str:
 class StatusReport(ProgressReport):
     """Shows the progress that ~/status tells of, in percent."""
 
-    last = ('', 0)
+    seen = ('', 0)
 
     def shown(self, status: Mapping[str, str]) -> bool:
         """Show what is new in `status`; return True."""
         if status['progress']:
             now = (status['stage'], round(100 * float(status['progress'])))
-            if now != self.last:
-                self.last = now
+            if now != self.seen:
+                self.seen = now
                 self(*now, 100)
         return True

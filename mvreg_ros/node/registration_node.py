@@ -10,16 +10,6 @@ import sys
 import traceback
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.node import Node
-from rclpy.qos import qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
-from std_srvs.srv import SetBool, Trigger
-
 from mvreg_ros.node.clouds import points_from_cloud
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
 from mvreg_ros.node.interface import INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
@@ -29,17 +19,25 @@ from mvreg_ros.node.parameters import declare_parameters, parameter_values
 from mvreg_ros.node.refusal import CURES, Refusal
 from mvreg_ros.node.ros_compat import StaticTransformBroadcaster
 from mvreg_ros.node.saving import save
-from mvreg_ros.node.spin import run
+from mvreg_ros.node.spin import run, StoppableNode
 from mvreg_ros.node.stamps import nanoseconds_from_stamp
 from mvreg_ros.node.status import status
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import InputError, Progress, RegistrationCancelled
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
 
 # What a subscription must ask for to match any publisher.
 WEAKEST = {'reliability': 'best_effort', 'durability': 'volatile'}
 
 
-class RegistrationNode(Node):
+class RegistrationNode(StoppableNode):
     """Buffers fragments, registers them in a thread and publishes the result."""
 
     def __init__(self, **options: Any) -> None:
@@ -57,7 +55,7 @@ class RegistrationNode(Node):
         # One logger for each reason, because throttling is by logger and line.
         self._refusal_loggers = {reason: self.get_logger().get_child(reason) for reason in CURES}
         self._broadcaster = StaticTransformBroadcaster(self)
-        self._topics = {
+        self._topics: dict[str, Any] = {
             topic.name: self.create_publisher(topic.type, topic.name, topic.qos)
             for topic in (*OUTPUTS, *STATUS_TOPICS)
         }

@@ -59,7 +59,7 @@ def own_create_cloud(
     """Return a cloud of contiguous `points`, (N, len(fields)), whose fields are all float32."""
     step = points.itemsize * len(fields)
     data = array.array('B')
-    data.frombytes(memoryview(points).cast('B'))  # four times as fast as bytes
+    data.frombytes(points.data.cast('B'))  # four times as fast as bytes
     return PointCloud2(
         header=header, height=1, width=len(points), fields=fields, is_bigendian=False,
         point_step=step, row_step=step * len(points), data=data, is_dense=False,

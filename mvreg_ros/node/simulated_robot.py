@@ -8,31 +8,28 @@ import sys
 from typing import Any
 
 from geometry_msgs.msg import Point, Pose, PoseStamped
-from nav_msgs.msg import Path
-import numpy as np
-from rclpy.duration import Duration
-from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.node import Node
-from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.timer import Timer
-from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
-
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.node.clouds import cloud_from_points
 from mvreg_ros.node.interface import LATCHED
 from mvreg_ros.node.outputs import pose_message
-from mvreg_ros.node.spin import run
+from mvreg_ros.node.spin import run, StoppableNode
 from mvreg_ros.node.stamps import stamp_from_nanoseconds
 from mvreg_ros.simulate import simulate_session
 from mvreg_ros.types import RegistrationCancelled
+from nav_msgs.msg import Path
+import numpy as np
+from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
 
 PERIOD = 0.1  # seconds between two fragments
 WORLD = 'world'
 
 
-class SimulatedRobot(Node):
+class SimulatedRobot(StoppableNode):
     """
     Walks through a flat, then publishes what it saw to `fragments`, in random order.
 
@@ -43,10 +40,9 @@ class SimulatedRobot(Node):
     def __init__(self) -> None:
         """Simulate; raises RegistrationCancelled when ROS is shut down meanwhile."""
         super().__init__('simulated_robot')
-        self._timer: Timer | None = None
-        seed, rooms, count = (
-            self.declare_parameter(name, default).value
-            for name, default in (('seed', 0), ('rooms', 4), ('fragments', 30)))
+        seed: int = self.declare_parameter('seed', 0).value
+        rooms: int = self.declare_parameter('rooms', 4).value
+        count: int = self.declare_parameter('fragments', 30).value
         report = ProgressReport()
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -58,6 +54,8 @@ class SimulatedRobot(Node):
         report.close()
         self._unsent = [
             session.fragments[id] for id in np.random.default_rng(seed).permutation(count)]
+        self._timer = self.create_timer(PERIOD, self._send)
+        self._timer.cancel()  # until somebody listens
         self._fragments = self.create_publisher(
             PointCloud2, 'fragments',
             QoSProfile(depth=count, durability=DurabilityPolicy.TRANSIENT_LOCAL),
@@ -77,18 +75,14 @@ class SimulatedRobot(Node):
             ]),
         ]
 
-    def stop(self, timeout: float) -> bool:
-        """Return True: there are no threads."""
-        return True
-
     def _latch(self, topic: str, poses: list[PoseStamped]) -> Publisher:
         publisher = self.create_publisher(Path, topic, LATCHED)
         publisher.publish(Path(header=Header(frame_id=WORLD), poses=poses))
         return publisher
 
     def _on_matched(self, event: Any) -> None:
-        if event.current_count and self._unsent and self._timer is None:
-            self._timer = self.create_timer(PERIOD, self._send)
+        if event.current_count and self._unsent:
+            self._timer.reset()
 
     def _send(self) -> None:
         """Publish a fragment; after the last, wait until the subscriber has them all."""

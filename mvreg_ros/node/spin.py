@@ -8,26 +8,25 @@ from collections.abc import Callable
 import os
 import signal
 import sys
-from typing import Protocol
 
+from mvreg_ros.types import InputError
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
-from mvreg_ros.types import InputError
-
 STOP_TIMEOUT = 1.0  # seconds
 
 
-class StoppableNode(Protocol):
+class StoppableNode(Node):
     """A node that may have threads of its own."""
 
     def stop(self, timeout: float) -> bool:
         """Tell the threads to end; return whether they have within `timeout` seconds."""
+        return True
 
 
-def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -> int:
     """
     Spin the node until SIGINT or SIGTERM, once or often; return the exit code.
 
