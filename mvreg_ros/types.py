@@ -109,7 +109,7 @@ class PairRegistration:
 
 
 class Verdict(str, Enum):
-    """What became of an edge. A bridge is weak but the only link between the parts it joins."""
+    """What became of an edge. A bridge is in use and the only link between the parts it joins."""
 
     KEPT = 'kept'
     BRIDGE = 'bridge'

@@ -9,7 +9,12 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 from mvreg_ros.multiview import synchronization
-from mvreg_ros.multiview.graph import chain_poses, components, maximum_spanning_forest
+from mvreg_ros.multiview.graph import (
+    bridges,
+    chain_poses,
+    components,
+    maximum_spanning_forest,
+)
 from mvreg_ros.multiview.irls import cauchy_weights, edge_residuals, harmonic_mean, IrlsConfig
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, synchronize
 from mvreg_ros.multiview.support import rotation_angle, triplet_support
@@ -221,21 +226,40 @@ def test_two_buildings_stay_apart() -> None:
     assert set(result.edges.reason[~linked]) == {'low_confidence'}
 
 
-def test_a_weak_bridge_is_kept_and_named_and_a_weak_chord_is_pruned() -> None:
-    """Below tau_p an edge stays only where it is the best link between two parts."""
+def test_a_bridge_is_named_and_a_weak_chord_is_pruned() -> None:
+    """Below tau_p an edge stays only where the forest needs it, and it needs evidence for that."""
     rng = np.random.default_rng(3)
     poses = random_poses(rng, 6)
     i, j = np.array([0, 0, 1, 2, 3, 3, 4, 1]), np.array([1, 2, 2, 3, 4, 5, 5, 4])
-    inliers = np.array([90, 90, 90, 44, 90, 90, 90, 42])
-    result = synchronize(6, edges_of(i, j, relative(poses, i, j), inliers), 0.85)
+    inliers = np.array([90, 90, 90, 54, 90, 90, 90, 52])
+    result = synchronize(6, edges_of(i, j, relative(poses, i, j), inliers), 0.9)
     assert result.component.tolist() == [0] * 6
     assert result.edges.verdict[3] == Verdict.BRIDGE
     assert result.edges.reason[3] == 'only_link'
     assert result.edges.verdict[7] == Verdict.PRUNED
     assert result.edges.reason[7] == 'low_confidence'
     np.testing.assert_allclose(result.poses, poses, atol=1e-6)
-    apart = synchronize(6, edges_of(i, j, relative(poses, i, j), inliers - 20), 0.85)
+    trusting = synchronize(6, edges_of(i, j, relative(poses, i, j), inliers), 0.85)
+    assert (trusting.edges.verdict == Verdict.KEPT).all()
+    apart = synchronize(6, edges_of(i, j, relative(poses, i, j), inliers - 5), 0.5)
     assert apart.component.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@given(SEEDS, st.integers(2, 8))
+def test_bridges_are_the_edges_that_hold_a_component_together(seed: int, count: int) -> None:
+    """Taking a bridge away makes one more component, taking another edge away does not."""
+    rng = np.random.default_rng(seed)
+    i, j = all_pairs(count)
+    chosen = rng.random(len(i)) < 0.5
+    i, j = i[chosen], j[chosen]
+
+    def parts(rows: np.ndarray) -> int:
+        label = components(count, i[rows], j[rows])
+        return label.max(initial=-1) + (label == -1).sum()
+
+    everything = np.arange(len(i))
+    for edge, bridge in enumerate(bridges(i, j)):
+        assert (parts(everything[everything != edge]) > parts(everything)) == bridge
 
 
 def test_no_edges_at_all() -> None:

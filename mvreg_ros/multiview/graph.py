@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from mvreg_ros.types import FloatArray
+import networkx
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
@@ -42,6 +43,12 @@ def maximum_spanning_forest(count: int, i: Index, j: Index, support: FloatArray)
     chosen = np.zeros(len(i) + 1, bool)
     chosen[tree.data.astype(np.int64)] = True
     return chosen[cost.astype(np.int64)]
+
+
+def bridges(i: Index, j: Index) -> NDArray:
+    """Return (E,) True for the edges without which their component would fall apart."""
+    cut = set(networkx.bridges(networkx.Graph(zip(i.tolist(), j.tolist(), strict=True))))
+    return np.array([(a, b) in cut or (b, a) in cut for a, b in zip(i, j, strict=True)], bool)
 
 
 def chain_poses(count: int, i: Index, j: Index, T_i_j: FloatArray) -> FloatArray:

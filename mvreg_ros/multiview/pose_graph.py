@@ -6,7 +6,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mvreg_ros.multiview.graph import chain_poses, components, Index, maximum_spanning_forest
+from mvreg_ros.multiview.graph import (
+    bridges,
+    chain_poses,
+    components,
+    Index,
+    maximum_spanning_forest,
+)
 from mvreg_ros.multiview.irls import (
     cauchy_weights,
     edge_residuals,
@@ -27,14 +33,15 @@ class PoseGraphConfig:
 
     certain_inliers: from this count on an edge may support others. support_weight: what an inlier
     of support counts. support_angle (rad), support_distance (m): loop error of a closed triplet.
-    bridge_inliers: fewer make no link at all. max_weight: evidence beyond this adds nothing.
+    link_inliers: an edge that alone links two parts needs so many, because no loop checks it.
+    max_weight: evidence beyond this adds nothing.
     """
 
     certain_inliers: int = 50
     support_weight: float = 0.5
     support_angle: float = np.radians(10.0)
     support_distance: float = 0.3
-    bridge_inliers: int = 40
+    link_inliers: int = 50
     max_weight: float = 300.0
     irls: IrlsConfig = field(default_factory=IrlsConfig)
 
@@ -60,20 +67,21 @@ def synchronize(
     """
     Return the poses of `count` fragments that the edges agree on, and a verdict for every edge.
 
-    Edges below `min_confidence` (tau_p) are pruned unless they are the best link between the parts
-    they join. What is left falls into components; each starts from its spanning tree with the most
-    evidence and is synchronised on its own. Edges that then disagree are pruned, too.
+    Edges below `min_confidence` (tau_p) are pruned unless the spanning forest with the most
+    evidence needs them. What is left falls into components; each starts from its tree and is
+    synchronised on its own. Edges that then disagree are pruned, too.
     """
     config = config or PoseGraphConfig()
     weight = evidence(count, edges, config)
     c_local = inlier_confidence(weight)
-    linking = np.flatnonzero(edges.inliers >= config.bridge_inliers)
+    linking = np.flatnonzero(edges.inliers >= config.link_inliers)
     forest = np.zeros(len(edges), bool)
     forest[linking] = maximum_spanning_forest(
         count, edges.i[linking], edges.j[linking], weight[linking]
     )
-    confident = c_local >= min_confidence
-    taken = confident & (edges.inliers >= config.bridge_inliers) | forest
+    part = components(count, edges.i[forest], edges.j[forest])
+    inside = (part[edges.i] == part[edges.j]) & (part[edges.i] >= 0)
+    taken = inside & (c_local >= min_confidence) | forest
 
     poses = synchronize_components(
         count, edges.select(taken), forest[taken], np.minimum(weight[taken], config.max_weight),
@@ -85,13 +93,13 @@ def synchronize(
     component = components(count, edges.i[used], edges.j[used])
 
     c_global = np.nan_to_num(cauchy_weights(residual, config.irls.scale, config.irls.power))
-    verdict = np.where(
-        used, np.where(confident, Verdict.KEPT, Verdict.BRIDGE), Verdict.PRUNED
-    ).astype(object)
+    verdict = np.where(used, Verdict.KEPT, Verdict.PRUNED).astype(object)
     reason = np.where(
-        used, np.where(confident, 'consistent', 'only_link'),
-        np.where(taken, 'inconsistent', 'low_confidence'),
+        used, 'consistent', np.where(taken, 'inconsistent', 'low_confidence')
     ).astype(object)
+    bridge = used.copy()
+    bridge[used] = bridges(edges.i[used], edges.j[used])
+    verdict[bridge], reason[bridge] = Verdict.BRIDGE, 'only_link'
     judged = replace(
         edges, confidence=harmonic_mean(c_local, c_global), verdict=verdict, reason=reason
     )
