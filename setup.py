@@ -18,6 +18,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={PACKAGE: ['evaluation/*.html']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -35,6 +36,8 @@ setup(
     },
     install_requires=[
         'gtsam>=4.2',
+        'jinja2>=3.1',
+        'networkx>=3.0',
         'numpy>=1.26',
         'pypcd4>=1.1',
         'pyyaml>=6.0',
@@ -43,7 +46,6 @@ setup(
         'torch>=2.4',
         'tqdm>=4.60',
         'transforms3d>=0.4.2',
-        'trimesh>=4.0',
     ],
     extras_require={
         # A whole ROS 2, for machines that have none; never beside a ROS installation.
@@ -64,6 +66,7 @@ setup(
             'flake8-quotes>=3.4',
             'hypothesis>=6.100',
             'mypy>=1.11',
+            'packaging>=23',
             'pydocstyle>=6.3',
             'pytest>=8.2',
             'ros-ament-flake8>=0.17',

@@ -25,8 +25,8 @@ DEBIAN_PACKAGES = {
     'libusb-1.0.so.0': 'libusb-1.0-0',
 }
 REQUIRED = (
-    'numpy', 'scipy', 'torch', 'small_gicp', 'gtsam', 'transforms3d', 'trimesh', 'pypcd4',
-    'yaml', 'tqdm',
+    'numpy', 'scipy', 'torch', 'small_gicp', 'gtsam', 'networkx', 'transforms3d', 'pypcd4', 'yaml',
+    'jinja2', 'tqdm',
 )
 MESSAGES = (
     'diagnostic_msgs', 'geometry_msgs', 'nav_msgs', 'sensor_msgs', 'std_msgs', 'std_srvs',
