@@ -173,4 +173,4 @@ def report(seed: int) -> Iterator[str]:
 
 if __name__ == '__main__':
     for line in report(int(sys.argv[1]) if len(sys.argv) > 1 else 0):
-        print(line, flush=True)  # noqa: T201
+        print(line, flush=True)

@@ -39,7 +39,7 @@ class Camera:
                          [0, 0, 1]])
 
     def points(self, depth: Depth) -> FloatArray:
-        """Return the points of an image, (N, 3), in the camera frame, without pixels of depth 0."""
+        """Return the points of an image, (N, 3), in the camera frame; depth 0 is no point."""
         v, u = np.nonzero(depth)
         z = depth[v, u].astype(float)
         pixels = np.stack([u + 0.5, v + 0.5, np.ones(len(u))], 1)
@@ -50,8 +50,8 @@ def scene_of(mesh: Mesh) -> o3d.t.geometry.RaycastingScene:
     """Return the mesh ready for ray casting."""
     scene = o3d.t.geometry.RaycastingScene()
     scene.add_triangles(
-        o3d.core.Tensor(mesh.vertices.astype(np.float32)),
-        o3d.core.Tensor(mesh.faces.astype(np.uint32)),
+        o3d.core.Tensor.from_numpy(mesh.vertices.astype(np.float32)),
+        o3d.core.Tensor.from_numpy(mesh.faces.astype(np.uint32)),
     )
     return scene
 
@@ -64,9 +64,9 @@ def true_depth(
 
     Both are (height, width).
     """
+    T_camera_world = o3d.core.Tensor.from_numpy(np.linalg.inv(T_world_camera))
     rays = scene.create_rays_pinhole(
-        o3d.core.Tensor(camera.matrix), o3d.core.Tensor(np.linalg.inv(T_world_camera)),
-        camera.width, camera.height,
+        o3d.core.Tensor.from_numpy(camera.matrix), T_camera_world, camera.width, camera.height
     )
     hits = scene.cast_rays(rays)
     directions = rays.numpy()[..., 3:]
@@ -97,15 +97,16 @@ class DepthSensor:
         """Return what the sensor reports of a true image, (height, width), 0 where nothing."""
         clean = np.minimum(depth, 2 * FARTHEST)
         near, far = minimum_filter(clean, 3), maximum_filter(clean, 3)
+        # Neighbouring pixels share a part of their noise: they are matched by common windows.
         noise = rng.standard_normal(depth.shape, np.float32)
         noise = 0.6 * noise + 0.6 * 3 * uniform_filter(noise, 3)
         chance = rng.random((4, *depth.shape), np.float32)
-        seen = clean * (1 + self.distortion)
-        seen += (0.0012 + 0.0019 * np.maximum(clean - 0.4, 0) ** 2) * noise
-        seen = 1 / (np.maximum(np.round(1 / seen / DISPARITY_STEP), 1) * DISPARITY_STEP)
+        sigma = 0.0012 + 0.0019 * np.maximum(clean - 0.4, 0) ** 2
+        disparity = 1 / (clean * (1 + self.distortion) + sigma * noise)
+        seen = 1 / (np.maximum(np.round(disparity / DISPARITY_STEP), 1) * DISPARITY_STEP)
         edge = far - near > 0.05 + 0.02 * near
-        mixed = near + (far - near) * chance[0]
-        seen = np.where(edge & (chance[1] < 0.4), mixed, seen)
+        flying = edge & (chance[1] < 0.4)
+        seen[flying] = (near + (far - near) * chance[0])[flying]
         lost = edge & (chance[2] < 0.6)
         lost |= chance[3] > np.minimum((cosine - 0.03) / 0.15, 0.99)
         lost |= (seen < NEAREST) | (seen > FARTHEST)

@@ -105,7 +105,7 @@ def scattered(
     rng: np.random.Generator, count: int, size: tuple[float, float], z: float,
     height: float = np.inf,
 ) -> list[Mesh]:
-    """Return `count` small things on a surface of `size` (x, y) around the origin, at height `z`."""
+    """Return `count` small things on a surface of `size` (x, y) around the z axis, at `z`."""
     reach = np.maximum(np.array(size) / 2 - 0.08, 0)
     return [
         small_thing(rng, height).moved((*rng.uniform(-reach, reach), z)) for _ in range(count)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from mvreg_ros.simulate import furniture
 from mvreg_ros.simulate.clutter import small_thing
@@ -32,7 +32,7 @@ FREE_STANDING: dict[str, tuple[Maker, ...]] = {
     'bedroom': (furniture.chair, furniture.low_table, furniture.heap, furniture.heap),
     'office': (*(3 * (furniture.office_chair,)), furniture.table, furniture.heap),
 }
-# Free space on each side of the way: half of a person, a little less above small things.
+# Free space on each side of the way: half of a person, metres.
 CLEARANCE = 0.25
 TRIES = 20
 
@@ -51,7 +51,7 @@ def build_flat(rng: np.random.Generator, plan: FloorPlan, path: FloatArray) -> M
 
 
 def furnish(rng: np.random.Generator, room: Room, path: FloatArray) -> list[Mesh]:
-    """Return what stands in the room; things that find no free place in a few tries are left out."""
+    """Return what stands in the room; what finds no free place in a few tries is left out."""
     placed: list[Mesh] = []
     for make in AGAINST_WALLS[room.kind]:
         thing = make(rng)
@@ -65,7 +65,9 @@ def furnish(rng: np.random.Generator, room: Room, path: FloatArray) -> list[Mesh
     return placed
 
 
-def _place(placed, room, path, candidates):
+def _place(
+    placed: list[Mesh], room: Room, path: FloatArray, candidates: Iterator[Mesh]
+) -> None:
     """Add the first candidate that stands in the room, clear of the way and of the others."""
     for mesh in candidates:
         low, high = mesh.vertices[:, :2].min(0), mesh.vertices[:, :2].max(0)

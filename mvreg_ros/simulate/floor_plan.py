@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from mvreg_ros.types import FloatArray
+import numpy as np
 
 HALF_WALL = 0.06
 DOOR_HEIGHT = 2.05
@@ -77,7 +76,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Door:
-    """A passage between two rooms. centre: (2,). heading: yaw of the way from the first room on."""
+    """A passage between two rooms. centre: (2,). heading: yaw of the way into the second."""
 
     centre: FloatArray
     heading: float
@@ -120,7 +119,8 @@ def _cells(rng: np.random.Generator, rooms: int) -> list[FloatArray]:
     end = []
     if rooms % 2:
         half = rng.uniform(2.1, 2.6)
-        end.append(np.array([[width / 2 - half, y - rng.uniform(3.4, 4.6)], [width / 2 + half, y]]))
+        bottom = y - rng.uniform(3.4, 4.6)
+        end.append(np.array([[width / 2 - half, bottom], [width / 2 + half, y]]))
     return left + end + right[::-1]
 
 
@@ -144,7 +144,7 @@ def _room(
     corners = [(low[0], high[1]), (high[0], high[1]), (high[0], low[1]), (low[0], low[1])]
     walls, margins = [], []
     for k, yaw in enumerate((0.0, -np.pi / 2, np.pi, np.pi / 2)):
-        length = (high - low)[k % 2]
+        length = float((high - low)[k % 2])
         bare = Wall(np.array(corners[k]), yaw, length, True, ())
         openings = [hole for door in doors if (hole := _doorway(bare, door)) is not None]
         probe = [bare.world(x, 3 * HALF_WALL) for x in np.linspace(0, length, 20)]
@@ -159,15 +159,15 @@ def _room(
     outside = [k for k, wall in enumerate(walls) if wall.exterior]
     margins[int(rng.choice(outside))] = largest
     up, right, down, left = margins
-    walk_low, walk_high = low + [left, down], high - [right, up]
-    radii = np.clip((walk_high - walk_low) / 2, 0.3, 1.2)
+    walk_low, walk_high = low + np.array([left, down]), high - np.array([right, up])
+    radii = np.clip((walk_high - walk_low) / 2, 0.25, 0.7)
     return Room(kind, low, high, tuple(walls), (walk_low + walk_high) / 2, radii)
 
 
 def _doorway(wall: Wall, door: Door) -> Opening | None:
     """Return the opening that `door` makes in `wall`, if it lies in it."""
     offset = door.centre - wall.origin
-    x, y = offset @ wall.along, offset @ wall.outwards
+    x, y = float(offset @ wall.along), float(offset @ wall.outwards)
     if not (0 < x < wall.length and 0 < y < 2 * HALF_WALL):
         return None
     return Opening(x - door.width / 2, x + door.width / 2, 0.0, DOOR_HEIGHT)
@@ -177,6 +177,6 @@ def _windows(rng: np.random.Generator, length: float, height: float) -> list[Ope
     """Return up to two windows side by side."""
     count = int(rng.choice([0, 1, 1, 2]))
     sill, top = rng.uniform(0.75, 1.0), min(rng.uniform(1.9, 2.2), height - 0.15)
-    centres = (np.arange(count) + 0.5) * length / max(count, 1)
-    half = rng.uniform(0.4, 0.7)
-    return [Opening(x - half, x + half, sill, top) for x in centres + rng.uniform(-0.2, 0.2)]
+    half, shift = rng.uniform(0.4, 0.7), rng.uniform(-0.2, 0.2)
+    centres = [(k + 0.5) * length / count + shift for k in range(count)]
+    return [Opening(x - half, x + half, sill, top) for x in centres]

@@ -82,8 +82,9 @@ def office_chair(rng: np.random.Generator) -> Mesh:
     parts = [superquadric((width / 2, width / 2, 0.05), 0.4).moved((0, 0, seat))]
     parts.append(cylinder(0.03, seat))
     for angle in np.arange(5) * 2 * np.pi / 5:
-        spoke = [box((0.28, 0.05, 0.04), (0.14, 0, 0.08)), cylinder(0.03, 0.06).moved((0.28, 0, 0))]
-        parts.append(merge(spoke).moved((0, 0, 0), angle))
+        castor = cylinder(0.03, 0.06).moved((0.28, 0, 0))
+        spoke = merge([box((0.28, 0.05, 0.04), (0.14, 0, 0.08)), castor])
+        parts.append(spoke.moved((0, 0, 0), angle))
     rest = superquadric((width / 2, 0.04, back / 2), 0.5)
     curve = np.array([0, 1.0, 0]) * -(rest.vertices[:, :1] ** 2)
     rest = Mesh(rest.vertices + curve, rest.faces)
@@ -143,7 +144,8 @@ def counter(rng: np.random.Generator) -> Mesh:
     cupboards = _fronts(rng, upper, 0.32, 0.6, columns=max(1, round(upper / 0.5)), rows=1)
     shift = rng.choice([-1, 1]) * (width - upper) / 2
     parts.append(cupboards.moved((shift, depth / 2 - 0.17, height + 0.5)))
-    return merge([*parts, *scattered(rng, int(rng.integers(3, 9)), (width, 0.4), height + 0.04, 0.3)])
+    parts += scattered(rng, int(rng.integers(3, 9)), (width, 0.4), height + 0.04, 0.3)
+    return merge(parts)
 
 
 def cabinet(rng: np.random.Generator) -> Mesh:
@@ -190,7 +192,8 @@ def sofa(rng: np.random.Generator) -> Mesh:
     width, depth, seat = 0.3 + 0.62 * seats, rng.uniform(0.75, 0.9), rng.uniform(0.36, 0.44)
     round_by = rng.uniform(0.2, 0.45)
     parts = [superquadric((width / 2, depth / 2, seat / 2), round_by).moved((0, 0, seat / 2))]
-    parts.append(superquadric((width / 2, 0.12, 0.3), round_by).moved((0, depth / 2 - 0.12, seat + 0.12)))
+    back = superquadric((width / 2, 0.12, 0.3), round_by)
+    parts.append(back.moved((0, depth / 2 - 0.12, seat + 0.12)))
     for x in (-width / 2 + 0.09, width / 2 - 0.09):
         arm = superquadric((0.09, depth / 2, 0.3), round_by)
         parts.append(arm.moved((x, 0, 0.3)))
@@ -236,8 +239,8 @@ def plant(rng: np.random.Generator) -> Mesh:
     for _ in range(rng.integers(12, 30)):
         length = rng.uniform(0.15, 0.35)
         leaf = superquadric((length / 2, length * rng.uniform(0.12, 0.3), 0.008), 1.0)
-        leaf = leaf.moved((length * 0.6, 0, 0))
-        leaf = leaf.rotated('xyz', (rng.normal(0, 0.4), -rng.uniform(-0.3, 1.2), rng.uniform(0, 6.28)))
+        angles = (rng.normal(0, 0.4), rng.uniform(-1.2, 0.3), rng.uniform(0, 2 * np.pi))
+        leaf = leaf.moved((length * 0.6, 0, 0)).rotated('xyz', angles)
         parts.append(leaf.moved((0, 0, pot + rng.uniform(0.1, 1.0) * stem)))
     return merge(parts)
 

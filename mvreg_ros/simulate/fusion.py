@@ -27,20 +27,20 @@ def fuse(
     """
     Return the surface that at least two images agree on, one point in each cell of 2.5 cm.
 
-    images: (height, width) metres, 0 where unknown. T_fragment_camera: (M, 4, 4). Points: (N, 3) in
-    the fragment's frame, in an order that depends on nothing but their coordinates.
+    images: (height, width) metres, 0 where unknown. T_fragment_camera: (M, 4, 4). Points: (N, 3)
+    in the fragment's frame, in an order that depends on nothing but their coordinates.
     """
-    float32 = o3d.core.float32
+    float32, scalar = o3d.core.float32, o3d.core.SizeVector([1])
     grid = o3d.t.geometry.VoxelBlockGrid(
-        ('tsdf', 'weight'), (float32, float32), ((1,), (1,)), VOXEL, 8, BLOCKS,
+        ('tsdf', 'weight'), (float32, float32), (scalar, scalar), VOXEL, 8, BLOCKS,
         o3d.core.Device('CPU:0'),
     )
-    intrinsic = o3d.core.Tensor(camera.matrix)
+    intrinsic = o3d.core.Tensor.from_numpy(camera.matrix)
     for depth, pose in zip(images, T_fragment_camera, strict=True):
         if not depth.any():
             continue
-        image = o3d.t.geometry.Image(o3d.core.Tensor(depth))
-        extrinsic = o3d.core.Tensor(np.linalg.inv(pose))
+        image = o3d.t.geometry.Image(o3d.core.Tensor.from_numpy(depth))
+        extrinsic = o3d.core.Tensor.from_numpy(np.linalg.inv(pose))
         view = (image, intrinsic, extrinsic, 1.0, FARTHEST, TRUNCATION_VOXELS)
         grid.integrate(grid.compute_unique_block_coordinates(*view), *view)
     points = grid.extract_point_cloud(MINIMUM_WEIGHT).point.positions.numpy()

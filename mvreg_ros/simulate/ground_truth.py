@@ -25,7 +25,7 @@ def world_points(session: SimulatedSession) -> list[FloatArray]:
 
 
 def overlaps(session: SimulatedSession, radius: float = OVERLAP_RADIUS) -> FloatArray:
-    """Return (S, S): the share of the points of fragment i with one of j within `radius` metres."""
+    """Return (S, S): the share of the points of fragment i with one of j within `radius`, m."""
     clouds = world_points(session)
     trees = [cKDTree(cloud) for cloud in clouds]
     return np.array([[len(near(cloud, tree, radius)) / max(len(cloud), 1) for tree in trees]

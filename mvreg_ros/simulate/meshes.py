@@ -55,7 +55,7 @@ def box(size: Sequence[float], centre: Sequence[float] = (0, 0, 0)) -> Mesh:
 
 
 def sheet(x: FloatArray, y: FloatArray, z: FloatArray, closed: bool = False) -> Mesh:
-    """Return the surface through a grid of points, each (R, C); `closed` joins last column to first."""
+    """Return the surface through a grid of points, (R, C) each; `closed` joins its two sides."""
     rows, columns = x.shape
     i = np.arange(rows - 1)[:, None]
     j = np.arange(columns if closed else columns - 1)[None]

@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated session as a scene of 3DMatch and 3DLoMatch, so that the evaluation can run on it."""
+"""A simulated session as a scene of 3DMatch and 3DLoMatch, for the evaluation to run on."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def _write_truth(session: SimulatedSession, benchmarks: Path, name: str) -> None
         world = session.T_world_fragment
         poses = {(i, j): np.linalg.inv(world[i]) @ world[j] for i, j in pairs}
         write_log(folder / 'gt.log', count, poses)
-        write_info(folder / 'gt.info', count, {pair: information(session, *pair) for pair in pairs})
+        known = {pair: information(session, *pair) for pair in pairs}
+        write_info(folder / 'gt.info', count, known)
     lines = [f'{i},{j},{share[i, j]:.4f}\n' for i, j in combinations(range(count), 2)]
     write_atomic(benchmarks / '3DMatch' / name / 'gt_overlap.log', ''.join(lines))

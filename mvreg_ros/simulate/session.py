@@ -6,20 +6,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.spatial.transform import Rotation
-
 from mvreg_ros.simulate.camera import Camera, DepthSensor, scene_of, true_depth
 from mvreg_ros.simulate.flat import build_flat
 from mvreg_ros.simulate.floor_plan import plan_flat
 from mvreg_ros.simulate.fusion import fuse
 from mvreg_ros.simulate.trajectory import walk
 from mvreg_ros.types import FloatArray, Fragment, InputError, no_progress, Progress
+import numpy as np
+from scipy.spatial.transform import Rotation
 
 FRAMES = 12
 FRAGMENT_SECONDS = 2.0
-# Error of the odometry within a fragment, per frame: 1 mm and 0.02 degrees.
-DRIFT_LENGTH, DRIFT_TURN = 0.001, np.deg2rad(0.02)
+# Error of the odometry within a fragment, per frame: 2 mm and 0.05 degrees.
+DRIFT_LENGTH, DRIFT_TURN = 0.002, np.deg2rad(0.05)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class SimulatedSession:
     Fragments as a robot would publish them, and the truth.
 
     fragments: each in the frame of its own first camera (x right, y down, z forward), stamps
-    increasing. T_world_fragment: (S, 4, 4). trajectory: (F, 3) camera centres in the world, metres.
+    increasing. T_world_fragment: (S, 4, 4). trajectory: (F, 3) camera centres in the world, m.
     """
 
     fragments: tuple[Fragment, ...]

@@ -9,13 +9,12 @@ turns to the next door and walks through. Camera axes: x right, y down, z forwar
 
 from __future__ import annotations
 
+from mvreg_ros.simulate.floor_plan import FloorPlan, Room
+from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
-
-from mvreg_ros.simulate.floor_plan import FloorPlan, Room
-from mvreg_ros.types import FloatArray
 
 # Moving or turning so far changes the view by about a half: the way from a fragment to the next.
 STEP_TURN = np.deg2rad(70)
@@ -45,7 +44,7 @@ def walk(
     x, y = x + _sway(rng, times, 0.02), y + _sway(rng, times, 0.02)
     z = rng.uniform(1.25, 1.5) + _sway(rng, times, 0.06)
     yaw = yaw + _sway(rng, times, np.deg2rad(5))
-    pitch = np.deg2rad(-14) + _sway(rng, times, np.deg2rad(8))
+    pitch = np.deg2rad(-17) + _sway(rng, times, np.deg2rad(8))
     roll = _sway(rng, times, np.deg2rad(3))
     poses = np.tile(np.eye(4), (len(times), 1, 1))
     poses[:, :3, :3] = camera_rotation(yaw, pitch, roll)
@@ -67,21 +66,20 @@ def _route(plan: FloorPlan, turns: FloatArray, sides: NDArray[np.int64]) -> Floa
     turns, sides: (rooms + 1,) size and sign of the turn at each stop, the last one is at home.
     """
     passages = [(door.centre, door.heading) for door in plan.doors]
-    if len(plan.rooms) == 2:
+    if len(passages) == 1:
         passages.append((plan.doors[0].centre, plan.doors[0].heading + np.pi))
-    arrival = 0.0
     path = []
-    for k, room in enumerate([*plan.rooms, plan.rooms[0]][:len(passages) + 1]):
-        if k == len(passages):
-            path.append(_sweep(room, arrival, arrival + sides[k] * turns[k]))
-            break
-        centre, heading = passages[k]
+    arrival = None
+    for k, (centre, heading) in enumerate(passages):
+        room, following = plan.rooms[k], plan.rooms[(k + 1) % len(plan.rooms)]
         ahead = DOOR_STANDOFF * np.array([np.cos(heading), np.sin(heading)])
         leave = _heading(room.walk_centre, centre - ahead)
-        start = arrival if k else leave - sides[0] * turns[0]
+        start = leave - sides[k] * turns[k] if arrival is None else arrival
         path.append(_sweep(room, start, start + _nearest_turn(leave - start, turns[k], sides[k])))
         path.append(np.array([[*(centre - ahead), heading], [*(centre + ahead), heading]]))
-        arrival = _heading(centre + ahead, plan.rooms[(k + 1) % len(plan.rooms)].walk_centre)
+        arrival = _heading(centre + ahead, following.walk_centre)
+    start = arrival or 0.0
+    path.append(_sweep(plan.rooms[0], start, start + sides[-1] * turns[-1]))
     return np.concatenate(path)
 
 
@@ -104,7 +102,7 @@ def _sweep(room: Room, start: float, end: float) -> FloatArray:
 
 
 def _steps(plan: FloorPlan, path: FloatArray) -> FloatArray:
-    """Return how many steps it takes to each way point, (M,); at a door the view changes faster."""
+    """Return how many steps it takes to each way point, (M,); the view changes fast at doors."""
     move = np.diff(path, axis=0)
     step = np.hypot(np.hypot(move[:, 0], move[:, 1]) / STEP_LENGTH, move[:, 2] / STEP_TURN)
     for door in plan.doors:

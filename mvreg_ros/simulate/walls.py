@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walls with what is fixed to them: doors and windows with frames, skirting, pictures, radiators."""
+"""Walls with what is fixed to them: frames, windows, curtains, radiators, skirting, pictures."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def _window(rng: np.random.Generator, opening: Opening) -> list[Mesh]:
     """Return frame, sill, bars, and at times a blind, curtains or a radiator below."""
     width, height = opening.end - opening.start, opening.top - opening.bottom
     middle, centre = (opening.start + opening.end) / 2, (opening.bottom + opening.top) / 2
-    parts = [*_frame(opening, 0.05), box((width + 0.2, 0.2, 0.03), (middle, -0.04, opening.bottom))]
+    parts = _frame(opening, 0.05)
+    parts.append(box((width + 0.2, 0.2, 0.03), (middle, -0.04, opening.bottom)))
     for x in np.linspace(opening.start, opening.end, int(rng.integers(2, 4))):
         parts.append(box((0.06, 0.05, height), (x, 0.15, centre)))
     for z in (opening.bottom + 0.04, opening.top - 0.03):
