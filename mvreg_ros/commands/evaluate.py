@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import cast
 
 from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.commands.options import parameter_values
@@ -40,8 +39,7 @@ def run(args: Namespace) -> None:
 def register(args: Namespace) -> list[SceneResult]:
     """Register the clouds of the scenes."""
     scenes = cloud_scenes(args.root, args.benchmark, args.scenes)
-    registration = cast(
-        RecordingRegistration, RecordingRegistration.from_pretrained(**parameter_values(args)))
+    registration = RecordingRegistration.from_pretrained(**parameter_values(args))
     results = []
     for scene in scenes:
         progress = ProgressReport(f'{scene.name}: ')
