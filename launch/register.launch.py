@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the registration node, and RViz on request."""
 
+# Ruff takes the folder of this file for the package launch.
+from launch import LaunchDescription  # noqa: I001
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
