@@ -8,7 +8,9 @@ import ast
 from pathlib import Path
 
 from mvreg_ros.node.docs import parameters_yaml, tables, with_tables
+from mvreg_ros.node.interface import OUTPUTS
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 SHELL = sorted((ROOT / 'mvreg_ros' / 'node').glob('*.py'))
@@ -55,3 +57,29 @@ def test_tables_are_put_between_their_markers() -> None:
     assert new.endswith('|\n<!-- end:frames -->\nb\n')
     assert 'old' not in new
     assert with_tables(new) == new
+
+
+def test_each_launch_argument_has_a_default_and_a_description() -> None:
+    tree = ast.parse((ROOT / 'launch' / 'register.launch.py').read_text(encoding='utf-8'))
+    arguments = {
+        ast.literal_eval(call.args[0]): {keyword.arg for keyword in call.keywords}
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == 'DeclareLaunchArgument'
+    }
+    assert arguments.keys() == {
+        'namespace', 'params_file', 'use_sim_time', 'log_level', 'fragments', 'rviz'}
+    for keywords in arguments.values():
+        assert keywords >= {'default_value', 'description'}
+
+
+def test_rviz_listens_to_what_is_latched() -> None:
+    config = yaml.safe_load((ROOT / 'config' / 'register.rviz').read_text(encoding='utf-8'))
+    topics = [
+        display['Topic'] for display in config['Visualization Manager']['Displays']
+        if 'Topic' in display
+    ]
+    outputs = {topic.name.replace('~', 'mvreg') for topic in OUTPUTS}
+    assert {topic['Value'] for topic in topics} == outputs - {'mvreg/graph'}
+    for topic in topics:
+        assert topic['Durability Policy'] == 'Transient Local'
+        assert topic['Reliability Policy'] == 'Reliable'
