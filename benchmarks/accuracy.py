@@ -15,16 +15,16 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 import platform
 
-import numpy as np
-import open3d as o3d
-import torch
-
-from benchmarks import open3d_multiway
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.data.clouds import read_fragment
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.evaluation.protocol import peak_memory_mb, SceneResult, summarize
 from mvreg_ros.evaluation.run import RecordingRegistration
+import numpy as np
+import open3d as o3d
+import torch
+
+from benchmarks import open3d_multiway
 
 METHODS = ('mvreg_ros', 'mvreg_ros, no refinement', 'Open3D, tree start', 'Open3D')
 HEADER = (

@@ -13,12 +13,11 @@ from __future__ import annotations
 from itertools import combinations
 import time
 
-import numpy as np
-import open3d as o3d
-
 from mvreg_ros.evaluation.metrics import Pair
 from mvreg_ros.multiview.graph import chain_poses, components, maximum_spanning_forest
 from mvreg_ros.types import Edges, FloatArray, Fragment, Progress, Registration, Verdict
+import numpy as np
+import open3d as o3d
 
 VOXEL = 0.05
 DISTANCE = 1.5 * VOXEL
@@ -34,7 +33,7 @@ def describe(fragment: Fragment) -> tuple[o3d.geometry.PointCloud, pipelines.Fea
     cloud.estimate_normals(o3d.geometry.KDTreeSearchParamHybrid(2 * VOXEL, 30))
     cloud.orient_normals_towards_camera_location(np.zeros(3))
     search = o3d.geometry.KDTreeSearchParamHybrid(5 * VOXEL, 100)
-    return cloud, pipelines.compute_fpfh_feature(cloud, search)
+    return cloud, pipelines.compute_fpfh_feature(cloud, search)  # type: ignore[call-arg]
 
 
 def register_pairs(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 import time
+from typing import TypeVar
 
 from mvreg_ros.device import select_device
 from mvreg_ros.features.descriptor import Descriptor, FpfhDescriptor
@@ -36,6 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
+Pipeline = TypeVar('Pipeline', bound='MultiviewRegistration')
+
 MIN_POINTS = 100
 INLIER_VOXELS = 4.0
 
@@ -60,7 +63,7 @@ class MultiviewRegistration:
         self.device = select_device(str(parameters['device']))
 
     @classmethod
-    def from_pretrained(cls, **parameters: object) -> MultiviewRegistration:
+    def from_pretrained(cls: type[Pipeline], **parameters: object) -> Pipeline:
         """
         Build the pipeline from rows of the parameter table, such as voxel_size=0.05.
 

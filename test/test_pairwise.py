@@ -154,7 +154,7 @@ def test_spatial_consistency_finds_one_inlier_in_ten() -> None:
 
 def test_more_matches_than_seeds_still_work() -> None:
     """With fewer seeds than matches the best are chosen, and the answer is as good."""
-    pair, T = noisy_pair(np.random.default_rng(5), 80, 520)
+    pair, _ = noisy_pair(np.random.default_rng(5), 80, 520)
     weights = SpatialConsistency(0.1, max_seeds=64)(pair)
     assert weights[:80].mean() > 0.8
 
