@@ -7,7 +7,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mvreg_ros.data.clouds import input_files, read_cloud, read_inputs
 from mvreg_ros.data.ply import encode_ply
@@ -113,7 +113,6 @@ def test_errors_name_the_file_and_the_cause(
     assert str(path) in str(caught.value) and '\n' not in str(caught.value)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 200), st.sampled_from(['.ply', '.pcd']))
 @example(PLY_HEADER.replace(b'2', b'99999999999999999999'), 0, '.ply')
 @example(PLY_HEADER.replace(b'float y', b'float x'), 0, '.ply')
@@ -137,7 +136,6 @@ HEADER_LINE = st.one_of(
     st.just('property list uchar int vertex_indices'), st.text(max_size=20))
 
 
-@settings(deadline=None)
 @given(st.sampled_from(['ascii', 'binary_little_endian', 'binary_big_endian', 'morse']),
        st.lists(HEADER_LINE, max_size=6), st.binary(max_size=64))
 def test_any_ply_header_gives_points_or_an_input_error(
@@ -151,7 +149,6 @@ def test_any_ply_header_gives_points_or_an_input_error(
         assert np.isfinite(read_cloud(path)).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([
     'FIELDS x y z', 'SIZE 4 4 4', 'TYPE F F F', 'COUNT 1 1 1', 'WIDTH 2', 'HEIGHT 1', 'POINTS 2',
     'POINTS 999999999999', 'VERSION 0.7', 'DATA ascii', 'DATA binary', 'DATA binary_compressed',

@@ -7,7 +7,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.logs import read_info, read_log, read_overlap, write_info, write_log
@@ -90,7 +90,6 @@ WORD = st.one_of(st.integers(-2, 5).map(str), st.floats().map(str), st.text(max_
 LINE = st.lists(WORD, max_size=6).map(' '.join)
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=300), st.lists(LINE, max_size=12).map('\n'.join)))
 def test_any_content_gives_matrices_or_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes | str,

@@ -146,6 +146,15 @@ def test_a_folder_that_holds_something_is_refused(folder: Path) -> None:
         write_results(folder, FRAGMENTS, REGISTRATION, defaults())
 
 
+def test_an_empty_folder_and_a_link_to_one_are_filled(tmp_path: Path) -> None:
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'real')
+    write_results(tmp_path / 'link', FRAGMENTS, REGISTRATION, defaults())
+    assert (tmp_path / 'real' / 'map.ply').is_file()
+    with pytest.raises(InputError, match='is a mount point'):
+        write_results(Path('/proc'), FRAGMENTS, REGISTRATION, defaults())
+
+
 def test_nothing_is_left_of_a_failed_write(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         write_results(tmp_path / 'out', FRAGMENTS, REGISTRATION, {})

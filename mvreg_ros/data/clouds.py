@@ -100,7 +100,8 @@ def read_fragment(path: Path, index: int) -> Fragment:
     """
     Return the fragment in a file; its id is `index`, its name that of the file.
 
-    Files carry no time: the index in seconds is the stamp, which keeps trajectory tools content.
+    The sensor is taken to have stood at the origin of the file's frame. Files carry no time: the
+    index in seconds is the stamp, which keeps trajectory tools content.
     """
     stamp_ns = index * 1_000_000_000
     return Fragment(read_cloud(path), id=index, stamp_ns=stamp_ns, name=path.stem)

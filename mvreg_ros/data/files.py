@@ -62,9 +62,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     Yield a temporary folder that becomes `path` at the end, and vanishes if there is an exception.
 
-    Raises InputError at once where `path` holds something already or its parent cannot be written.
+    Raises InputError at once where `path` holds something or is a mount point, which cannot be
+    replaced, or where its parent cannot be written.
     """
-    path = path.absolute()
+    path = path.resolve()
     temporary = _folder_beside(path)
     try:
         yield temporary
@@ -80,6 +81,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def _folder_beside(path: Path) -> Path:
     try:
+        if path.is_mount():
+            raise InputError(f'{path}: is a mount point, name a folder inside it')
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f'{path}: exists and is not empty, name a new folder or remove it')
         path.parent.mkdir(parents=True, exist_ok=True)
