@@ -132,17 +132,17 @@ def spin(executor: SingleThreadedExecutor) -> None:
 
 
 def views(count: int, seed: int = 0) -> list[Fragment]:
-    """Return views of a bumpy surface in frames of their own; each overlaps the next by half."""
+    """Return views of a bumpy surface in frames of their own; each overlaps the next two."""
     rng = np.random.default_rng(seed)
-    length = 3.0 * (count + 1)
-    x, y = rng.uniform(0, length, 1500 * count), rng.uniform(0, 6, 1500 * count)
+    length = 2.0 * (count + 2)
+    x, y = rng.uniform(0, length, 1000 * (count + 2)), rng.uniform(0, 6, 1000 * (count + 2))
     bumps = rng.uniform((0, 0, 0.4, 0.5), (length, 6, 1.2, 1.5), (12 * count, 4))
     z = sum(h * np.exp(-((x - u) ** 2 + (y - v) ** 2) / s ** 2) for u, v, s, h in bumps)
     surface = np.stack([x, y, z], axis=1)
     rotations = Rotation.random(count, random_state=seed)
     fragments = []
     for k in range(count):
-        part = surface[(x >= 3 * k) & (x <= 3 * k + 6)] - [3 * k + 3, 3, 8]
+        part = surface[(x >= 2 * k) & (x <= 2 * k + 6)] - [2 * k + 3, 3, 8]
         points = np.ascontiguousarray(rotations[k].apply(part), np.float32)
         fragments.append(Fragment(
             points, id=k, stamp_ns=1_000_000_001 * (k + 1), frame_id=f'sensor_{k}',
