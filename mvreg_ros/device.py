@@ -10,14 +10,12 @@ import torch
 
 def select_device(name: str) -> torch.device:
     """
-    Return the device called `name`; 'auto' takes CUDA, then MPS, then the CPU.
+    Return the device called `name`; 'auto' takes CUDA where there is one, else the CPU.
 
     Raises InputError where the device does not exist on this machine.
     """
     if name == 'auto':
-        if torch.cuda.is_available():
-            return torch.device('cuda')
-        return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

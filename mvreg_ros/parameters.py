@@ -59,7 +59,7 @@ PARAMETERS = (
         choices=('fpfh',), read_only=True,
     ),
     Parameter(
-        'device', 'auto', 'auto, cpu, cuda, cuda:1, mps. auto takes the GPU where there is one.',
+        'device', 'auto', 'auto, cpu, cuda or cuda:1. auto takes CUDA where torch finds it.',
         read_only=True,
     ),
     Parameter(
@@ -73,8 +73,8 @@ PARAMETERS = (
     ),
     Parameter(
         'min_confidence', 0.85,
-        'Edges below this confidence (tau_p of the paper) are pruned, unless nothing else links '
-        'the parts they join.',
+        'Edges whose own evidence gives less confidence than this (tau_p of the paper) are pruned, '
+        'unless nothing else links the parts they join.',
         minimum=0.0, maximum=1.0,
     ),
     Parameter(
