@@ -180,6 +180,23 @@ def test_a_second_registration_is_told_busy_at_once(empty_node: Session) -> None
     assert first.result().success
 
 
+def test_the_last_result_can_be_saved_during_a_registration(
+    tmp_path: Path, empty_node: Session,
+) -> None:
+    set_parameter(empty_node, 'session.directory', str(tmp_path))
+    empty_node.publish(MANY[:3])
+    assert empty_node.call('~/register').success
+    empty_node.publish(MANY[3:])
+    answer = empty_node.consumer.call(Trigger, '~/register')
+    wait_for_work(empty_node)
+    saved = empty_node.call('~/save')
+    assert saved.success, saved.message
+    assert not answer.done()
+    assert len(np.loadtxt(Path(saved.message) / 'poses.tum')) == 3
+    empty_node.call('~/cancel')
+    empty_node.consumer.until(answer.done, 'the end of what was cancelled', 60)
+
+
 def test_a_registration_can_be_cancelled(empty_node: Session) -> None:
     empty_node.publish(MANY)
     answer = empty_node.consumer.call(Trigger, '~/register')

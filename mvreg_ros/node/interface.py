@@ -93,12 +93,13 @@ SERVICES = (
     Service('~/cancel', Trigger, 'Stop the registration that runs.'),
     Service(
         '~/reset', Trigger,
-        'Forget fragments and result, and empty the latched outputs. TF listeners keep static '
-        'frames: restart them to lose the old ones.',
+        'Stop a registration, forget fragments and result, and empty the latched outputs. TF '
+        'listeners keep static frames: restart them to lose the old ones.',
     ),
     Service(
         '~/save', Trigger,
-        'Write the last result to a numbered folder under `session.directory`; answers its path.',
+        'Write the last result to a numbered folder under `session.directory`, also while a '
+        'registration runs; answers its path.',
     ),
     Service('~/pause', SetBool, 'true: refuse fragments. false: take them again.'),
 )

@@ -15,7 +15,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
-STOP_TIMEOUT = 1.0  # seconds
+STOP_TIMEOUT = 1.5  # seconds; launch sends SIGTERM five after SIGINT
 
 
 class StoppableNode(Node):
