@@ -47,7 +47,7 @@ def summary(fragments: Sequence[Fragment], result: Registration) -> str:
         bridges = int((inside.verdict == Verdict.BRIDGE).sum())
         frame = f'map_{component}' if component else 'map'
         lines.append(f'{frame}: {len(members)} of {len(fragments)} fragments, {len(inside)} edges'
-                     + (f', {bridges} of them a weak only link' if bridges else ''))
+                     + (f', {bridges} of them the only link between two parts' if bridges else ''))
     left_out = [fragment for fragment in fragments if not result.placed[fragment.id]]
     if left_out:
         lines.append(f'not placed: {len(left_out)} of {len(fragments)} fragments')
