@@ -73,8 +73,8 @@ PARAMETERS = (
     ),
     Parameter(
         'min_confidence', 0.85,
-        'Edges whose own evidence gives less confidence than this (tau_p of the paper) are pruned, '
-        'unless nothing else links the parts they join.',
+        'Edges whose own evidence gives less confidence than this (tau_p of the paper) are '
+        'pruned, unless nothing else links the parts they join.',
         minimum=0.0, maximum=1.0,
     ),
     Parameter(

@@ -85,7 +85,7 @@ def test_the_numbers_are_there(page: Page) -> None:
     assert page.all('h1')[0]['text'] == '5 of 6 fragments placed'
     numbers, = page.all('div', id='numbers')
     assert [text.strip() for text in numbers['text'].split('\n') if text.strip()] == [
-        '2components', '2edges kept', '1weak only links', '1edges rejected', '7.8 sof work']
+        '2components', '2edges kept', '1only links', '1edges rejected', '7.8 sof work']
 
 
 def test_edges_and_fragments_say_what_they_are(page: Page) -> None:
