@@ -43,9 +43,9 @@ def points_from_cloud(cloud: PointCloud2) -> NDArray[np.float32]:
         for column, name in enumerate('xyz'):
             points[..., column] = grid[name]
     points = points.reshape(-1, 3)
-    finite = np.isfinite(points).all(axis=1)
+    finite = np.isfinite(points)
     if not finite.all():
-        points = points[finite]
+        points = points[finite.all(axis=1)]
     if len(points) == 0:
         raise Refusal('not_finite', f'none of {grid.size} points is finite')
     return points
@@ -66,7 +66,8 @@ def cloud_from_points(
     rows = np.zeros((len(points), len(fields)), np.float32)
     rows[:, :3] = points
     if colors is not None:
-        rows.view(np.uint8)[:, 12:15] = colors[:, ::-1]  # the number 0x00rrggbb, little-endian
+        red, green, blue = colors.T.astype(np.uint32)
+        rows[:, 3] = (red << 16 | green << 8 | blue).view(np.float32)
     cloud = create_cloud(header, fields, rows)
     cloud.is_dense = True
     return cloud

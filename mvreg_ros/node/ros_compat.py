@@ -59,11 +59,13 @@ def own_create_cloud(
     """Return a cloud of contiguous `points`, (N, len(fields)), whose fields are all float32."""
     step = points.itemsize * len(fields)
     data = array.array('B')
-    data.frombytes(points.data.cast('B'))  # four times as fast as bytes
-    return PointCloud2(
+    data.frombytes(points.data.cast('B'))
+    cloud = PointCloud2(
         header=header, height=1, width=len(points), fields=fields, is_bigendian=False,
-        point_step=step, row_step=step * len(points), data=data, is_dense=False,
+        point_step=step, row_step=step * len(points), is_dense=False,
     )
+    cloud.data = data  # many times as fast as the same in the constructor
+    return cloud
 
 
 try:
