@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 setup:
 	@command -v python3 >/dev/null || if [ "$$(id -u)" = 0 ]; \
-	  then apt-get update -qq && apt-get install -y --no-install-recommends python3; \
+	  then apt-get update -qq && apt-get install -y -qq --no-install-recommends python3; \
 	  else echo 'setup: python3 is missing: sudo apt-get install python3'; exit 1; fi
 	@python3 tools/setup_env.py
 

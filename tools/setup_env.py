@@ -4,7 +4,7 @@
 Make .venv with everything the package needs; where it is up to date, do nothing.
 
 Needs only the standard library. Where a ROS 2 installation is sourced, that ROS is used; otherwise
-ROS comes from PyPI. The stamp is written last, so that an interrupted set-up is started afresh.
+ROS comes from PyPI. The stamp is written last, so that an interrupted set-up is begun anew.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def sourced_ros() -> str:
     return os.environ['ROS_DISTRO'] if works else ''
 
 
-def digest(ros: str) -> str:
-    """Return a hash of all that decides what .venv must hold."""
-    content = hashlib.sha256(f'{VENV} {ros}'.encode())
+def stamp(ros: str) -> str:
+    """Return what .venv is made for: where it is and for which ROS, then a hash of the rest."""
+    content = hashlib.sha256()
     for pattern in SOURCES:
         for path in sorted(ROOT.glob(pattern)):
-            content.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    return content.hexdigest()
+            content.update(path.read_bytes())
+    return f'{VENV} {ros}\n{content.hexdigest()}\n'
 
 
 def find_python(ros: str) -> list[str]:
@@ -94,7 +94,7 @@ def install_system_packages(ros: str, probe: list[str]) -> None:
         packages += [] if shutil.which('g++') and shutil.which('gcc') else ['g++']
     if not packages:
         return
-    install = ['apt-get', 'install', '-y', '--no-install-recommends', *packages]
+    install = ['apt-get', 'install', '-y', '-qq', '--no-install-recommends', *packages]
     if os.geteuid() != 0 or not shutil.which('apt-get'):
         sys.exit(f'setup: system packages are missing, install them with\n'
                  f'    sudo apt-get update && sudo {" ".join(install)}')
@@ -140,15 +140,17 @@ def main() -> None:
     """Bring .venv up to date."""
     started = time.monotonic()
     ros = sourced_ros()
-    wanted = digest(ros)
+    wanted = stamp(ros)
     found = STAMP.read_text() if STAMP.exists() and PYTHON.exists() else ''
     if found == wanted:
         return
+    moved = found.partition('\n')[0] != wanted.partition('\n')[0]  # also when made in part
     probe = find_python(ros)
     install_system_packages(ros, probe)
     STAMP.unlink(missing_ok=True)
-    if not found:
-        shutil.rmtree(VENV, ignore_errors=True)
+    if moved and VENV.exists():
+        shutil.rmtree(VENV)
+    if moved:
         site = ['--system-site-packages'] if ros else []
         run(f'.venv with Python 3.{probe[0]} and ROS 2 ' + (ros or 'Kilted from PyPI'),
             probe[1], '-m', 'venv', *site, VENV)
