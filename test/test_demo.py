@@ -23,14 +23,16 @@ FILES = {
 
 def test_the_small_demo_places_every_fragment_with_small_errors(tmp_path: Path) -> None:
     environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain()), 'PYTHONPATH': str(ROOT)}
+    folder = tmp_path / "a flat: it's #1"
+    folder.mkdir()
     done = subprocess.run(
-        [sys.executable, '-m', 'mvreg_ros.node.demo', '--small'], cwd=tmp_path, env=environment,
+        [sys.executable, '-m', 'mvreg_ros.node.demo', '--small'], cwd=folder, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
     assert 'fragments placed  6 of 6' in done.stdout
     assert 'position error' in done.stdout
 
-    out = tmp_path / 'demo_out'
+    out = folder / 'demo_out'
     assert {file.name for file in out.iterdir()} == FILES
     assert len(np.loadtxt(out / 'poses.tum')) == 6
     nodes = json.loads((out / 'graph.json').read_text())['nodes']

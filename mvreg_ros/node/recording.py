@@ -73,7 +73,7 @@ def record_session(seed: int, rooms: int, fragments: int, directory: Path) -> Re
         consumer.until(lambda: alive(children) and condition(), what, PATIENCE)
 
     with ExitStack() as stack:
-        settings: dict[str, object] = {'session.directory': directory}
+        settings: dict[str, object] = {'session.directory': str(directory)}
         children['node'] = stack.enter_context(process('registration_node', settings))
         until(lambda: bool(consumer.status), 'the node')
         settings = {'seed': seed, 'rooms': rooms, 'fragments': fragments}
@@ -146,8 +146,10 @@ def process(module: str, parameters: Mapping[str, object]) -> Iterator[subproces
 
     Raises SessionFailed if it does not end well then.
     """
-    settings = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
-    command = [sys.executable, '-m', f'mvreg_ros.node.{module}', '--ros-args', *settings]
+    # JSON is YAML, which ROS reads: a path may hold anything.
+    command = [sys.executable, '-m', f'mvreg_ros.node.{module}', '--ros-args']
+    for name, value in parameters.items():
+        command += ['-p', f'{name}:={json.dumps(value)}']
     # A session of its own keeps Ctrl-C away from it, so that the end is in one place.
     child = subprocess.Popen(command, start_new_session=True)
     try:
