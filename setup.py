@@ -14,7 +14,7 @@ setup(
     description='Learned multiview registration of point-cloud fragments, with a ROS 2 node.',
     author='The mvreg_ros authors',
     maintainer='The mvreg_ros authors',
-    maintainer_email='maintainers@users.noreply.github.com',
+    maintainer_email='maintainers@mvreg-ros.example',
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
