@@ -17,6 +17,7 @@ import sys
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
+from ament_index_python.packages import get_package_share_directory
 import mvreg_ros
 from mvreg_ros.doctor import DISTRIBUTIONS, REQUIRED
 from packaging.requirements import Requirement
@@ -132,6 +133,16 @@ def test_commands_run_where_they_are_installed(prefix: Path) -> None:
         env=environment, cwd=prefix, capture_output=True, text=True)
     assert node.returncode != 0
     assert 'voxel_size' in node.stderr
+
+
+def test_ros_finds_what_is_installed(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(prefix))
+    share = Path(get_package_share_directory('mvreg_ros'))
+    assert share == prefix / 'share/mvreg_ros'
+    assert (share / 'launch/register.launch.py').is_file()
+    assert (share / 'config/register.yaml').is_file()
+    for wrapper in (prefix / 'lib/mvreg_ros').iterdir():
+        assert os.access(wrapper, os.X_OK)
 
 
 def test_package_xml_agrees_with_setup_py(

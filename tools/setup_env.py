@@ -111,7 +111,7 @@ def run(what: str, *command: str | Path) -> None:
 
 def pip(what: str, *arguments: str) -> None:
     """Run pip in .venv, with its progress bars where somebody watches."""
-    quiet = [] if sys.stdout.isatty() else ['--quiet']
+    quiet = [] if sys.stdout.isatty() else ['-qq']  # errors only
     # Modules are compiled when they are first imported, which halves the time of this.
     run(what, PYTHON, '-m', 'pip', '--disable-pip-version-check', 'install', '--no-compile',
         *quiet, *arguments)
