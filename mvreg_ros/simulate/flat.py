@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from mvreg_ros.simulate import furniture
 from mvreg_ros.simulate.clutter import small_thing
-from mvreg_ros.simulate.floor_plan import FloorPlan, Room
+from mvreg_ros.simulate.floor_plan import FloorPlan, Opening, Room, Wall
 from mvreg_ros.simulate.meshes import box, cylinder, merge, Mesh, revolved
 from mvreg_ros.simulate.walls import wall_mesh
 from mvreg_ros.types import FloatArray
@@ -53,6 +53,11 @@ def build_flat(rng: np.random.Generator, plan: FloorPlan, path: FloatArray) -> M
 def furnish(rng: np.random.Generator, room: Room, path: FloatArray) -> list[Mesh]:
     """Return what stands in the room; what finds no free place in a few tries is left out."""
     placed: list[Mesh] = []
+    for wall in room.walls:
+        for opening in wall.openings:
+            if opening.leaf:
+                leaves = (_door_leaf(rng, wall, opening) for _ in range(TRIES))
+                _place(placed, room, path, leaves)
     for make in AGAINST_WALLS[room.kind]:
         thing = make(rng)
         _place(placed, room, path, (_against_wall(rng, room, thing) for _ in range(TRIES)))
@@ -98,6 +103,17 @@ def _against_wall(rng: np.random.Generator, room: Room, thing: Mesh) -> Mesh:
 
 def _anywhere(rng: np.random.Generator, room: Room, thing: Mesh) -> Mesh:
     return thing.moved((*rng.uniform(room.low, room.high), 0), rng.uniform(0, 2 * np.pi))
+
+
+def _door_leaf(rng: np.random.Generator, wall: Wall, opening: Opening) -> Mesh:
+    """Return an open door, hinged at either side of the opening."""
+    width, thickness = opening.end - opening.start, 0.04
+    handle = box((0.12, 0.14, 0.025), (width - 0.1, 0, 1.05))
+    leaf = merge([box((width, thickness, opening.top), (width / 2, 0, opening.top / 2)), handle])
+    opened = rng.uniform(1.6, 2.9)
+    at_start = rng.random() < 0.5
+    hinge = wall.world(opening.start if at_start else opening.end, -0.08)
+    return leaf.moved((*hinge, 0), wall.yaw + (-opened if at_start else np.pi + opened))
 
 
 def _ceiling_lamp(rng: np.random.Generator) -> Mesh:

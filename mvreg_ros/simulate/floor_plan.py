@@ -16,12 +16,17 @@ KINDS = ('living', 'kitchen', 'bedroom', 'office')
 
 @dataclass(frozen=True)
 class Opening:
-    """A hole in a wall: from `start` to `end` along it, from `bottom` to `top`; metres."""
+    """
+    A hole in a wall: from `start` to `end` along it, from `bottom` to `top`; metres.
+
+    leaf: whether it is a door that opens into this room.
+    """
 
     start: float
     end: float
     bottom: float
     top: float
+    leaf: bool = False
 
     @property
     def is_door(self) -> bool:
@@ -109,17 +114,17 @@ def plan_flat(rng: np.random.Generator, rooms: int) -> FloorPlan:
 def _cells(rng: np.random.Generator, rooms: int) -> list[FloatArray]:
     """Return rectangles [[x0, y0], [x1, y1]] that touch, down one column and up the other."""
     left, right, y = [], [], 0.0
-    width = rng.uniform(7.0, 9.0)
+    width = rng.uniform(6.2, 7.8)
     for _ in range(rooms // 2):
-        bottom = y - rng.uniform(3.4, 4.6)
-        split = width / 2 + rng.uniform(-0.5, 0.5)
+        bottom = y - rng.uniform(3.0, 4.0)
+        split = width / 2 + rng.uniform(-0.3, 0.3)
         left.append(np.array([[0, bottom], [split, y]]))
         right.append(np.array([[split, bottom], [width, y]]))
         y = bottom
     end = []
     if rooms % 2:
         half = rng.uniform(2.1, 2.6)
-        bottom = y - rng.uniform(3.4, 4.6)
+        bottom = y - rng.uniform(3.0, 4.0)
         end.append(np.array([[width / 2 - half, bottom], [width / 2 + half, y]]))
     return left + end + right[::-1]
 
@@ -165,12 +170,13 @@ def _room(
 
 
 def _doorway(wall: Wall, door: Door) -> Opening | None:
-    """Return the opening that `door` makes in `wall`, if it lies in it."""
+    """Return the opening that `door` makes in `wall`, if any; a door opens into its first room."""
     offset = door.centre - wall.origin
     x, y = float(offset @ wall.along), float(offset @ wall.outwards)
     if not (0 < x < wall.length and 0 < y < 2 * HALF_WALL):
         return None
-    return Opening(x - door.width / 2, x + door.width / 2, 0.0, DOOR_HEIGHT)
+    leaf = wall.outwards @ [np.cos(door.heading), np.sin(door.heading)] > 0
+    return Opening(x - door.width / 2, x + door.width / 2, 0.0, DOOR_HEIGHT, bool(leaf))
 
 
 def _windows(rng: np.random.Generator, length: float, height: float) -> list[Opening]:

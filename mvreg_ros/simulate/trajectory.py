@@ -17,9 +17,9 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 # Moving or turning so far changes the view by about a half: the way from a fragment to the next.
-STEP_TURN = np.deg2rad(70)
+STEP_TURN = np.deg2rad(50)
 STEP_LENGTH = 1.5
-LEAST_TURN = np.pi / 4
+LEAST_TURN = np.pi / 6
 DOOR_STANDOFF = 0.5
 
 
@@ -29,7 +29,8 @@ def walk(
     """
     Return camera poses T_world_camera, (fragments, frames, 4, 4), evenly along the walk.
 
-    The more fragments there are, the further the camera turns in each room.
+    The more fragments there are, the further the camera turns in each room. Where there are too
+    few for the whole tour, it ends early.
     """
     sides = rng.choice([-1, 1], len(plan.rooms) + 1)
     turns = np.full(len(sides), LEAST_TURN)
@@ -39,7 +40,7 @@ def walk(
         turns[np.argmin(turns)] += np.pi / 6
         longer = _smooth(plan, _route(plan, turns, sides))
     steps = _steps(plan, route)
-    times = np.linspace(0, steps[-1], fragments * frames)
+    times = np.linspace(0, min(steps[-1], fragments), fragments * frames)
     x, y, yaw = (np.interp(times, steps, column) for column in route.T)
     x, y = x + _sway(rng, times, 0.02), y + _sway(rng, times, 0.02)
     z = rng.uniform(1.25, 1.5) + _sway(rng, times, 0.06)

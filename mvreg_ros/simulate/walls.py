@@ -1,11 +1,12 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walls with what is fixed to them: frames, windows, curtains, radiators, skirting, pictures."""
+"""Walls with what is fixed to them: frames, windows, radiators, skirting, and what hangs there."""
 
 from __future__ import annotations
 
+from mvreg_ros.simulate.clutter import dents, scattered
 from mvreg_ros.simulate.floor_plan import HALF_WALL, Opening, Wall
-from mvreg_ros.simulate.meshes import box, cylinder, merge, Mesh, sheet
+from mvreg_ros.simulate.meshes import box, cylinder, merge, Mesh, sheet, superquadric
 import numpy as np
 
 EXTERIOR_THICKNESS = 0.25
@@ -29,7 +30,7 @@ def wall_mesh(rng: np.random.Generator, wall: Wall, height: float) -> Mesh:
             parts.append(_block(opening.start, opening.end, 0, opening.bottom, thickness))
             parts += _window(rng, opening)
     parts += _skirting(wall, [opening for opening in openings if opening.is_door])
-    parts += _pictures(rng, wall)
+    parts += _hangings(rng, wall)
     return merge(parts).moved((*wall.origin, 0), wall.yaw)
 
 
@@ -89,16 +90,52 @@ def _skirting(wall: Wall, doors: list[Opening]) -> list[Mesh]:
     ]
 
 
-def _pictures(rng: np.random.Generator, wall: Wall) -> list[Mesh]:
-    """Return pictures, a clock or small boards where the wall has no opening."""
-    parts = []
-    for _ in range(rng.integers(0, 4)):
-        width, height = rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.7)
-        x, z = rng.uniform(0.5, wall.length - 0.5), rng.uniform(1.35, 1.75)
-        if any(o.start - width < x < o.end + width for o in wall.openings):
+def _hangings(rng: np.random.Generator, wall: Wall) -> list[Mesh]:
+    """Return what hangs on the wall where it has no opening."""
+    parts: list[Mesh] = []
+    for _ in range(rng.integers(1, 5)):
+        hanging = HANGINGS[rng.integers(len(HANGINGS))](rng)
+        half = np.abs(hanging.vertices[:, 0]).max() + 0.08
+        if wall.length < 2 * half:
             continue
-        if rng.random() < 0.25:
-            parts.append(cylinder(width / 3, 0.04).rotated('x', np.pi / 2).moved((x, 0, z)))
-        else:
-            parts.append(box((width, 0.06, height), (x, 0, z)))
+        x = rng.uniform(half, wall.length - half)
+        if not any(o.start - half < x < o.end + half for o in wall.openings):
+            parts.append(hanging.moved((x, 0, 0)))
     return parts
+
+
+def _picture(rng: np.random.Generator) -> Mesh:
+    width, height = rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.7)
+    return box((width, rng.uniform(0.03, 0.08), height), (0, 0, rng.uniform(1.35, 1.75)))
+
+
+def _clock(rng: np.random.Generator) -> Mesh:
+    disc = cylinder(rng.uniform(0.1, 0.18), 0.05).rotated('x', np.pi / 2)
+    return disc.moved((0, 0, rng.uniform(1.5, 1.9)))
+
+
+def _pipe(rng: np.random.Generator) -> Mesh:
+    radius = rng.uniform(0.015, 0.05)
+    return cylinder(radius, rng.uniform(1.0, 2.3)).moved((0, -radius - 0.03, 0))
+
+
+def _wall_shelf(rng: np.random.Generator) -> Mesh:
+    width, depth = rng.uniform(0.4, 1.2), rng.uniform(0.15, 0.24)
+    things = scattered(rng, int(rng.integers(2, 7)), (width, depth), 0.0125, 0.3)
+    shelf = merge([box((width, depth, 0.025)), *things])
+    return shelf.moved((0, -depth / 2, rng.uniform(1.2, 1.8)))
+
+
+def _coat_rack(rng: np.random.Generator) -> Mesh:
+    width = rng.uniform(0.5, 0.9)
+    parts = [box((width, 0.04, 0.1), (0, 0, 1.7))]
+    for x in np.arange(-width / 2 + 0.08, width / 2, 0.16):
+        parts.append(box((0.02, 0.08, 0.02), (x, -0.05, 1.7)))
+        if rng.random() < 0.5:
+            length = rng.uniform(0.3, 0.5)
+            coat = superquadric((0.14, 0.07, length), 0.7, dents(rng, 0.08))
+            parts.append(coat.moved((x, -0.09, 1.72 - length)))
+    return merge(parts)
+
+
+HANGINGS = (_picture, _picture, _clock, _pipe, _wall_shelf, _coat_rack)
