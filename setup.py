@@ -39,6 +39,8 @@ setup(
         'jinja2>=3.1',
         'networkx>=3.0',
         'numpy>=1.26',
+        # For Python 3.10 there is only gtsam 4.2, which crashes in numpy 2 and does not say so.
+        'numpy<2; python_version < "3.11"',
         'pypcd4>=1.1',
         'pyyaml>=6.0',
         'scipy>=1.11',
