@@ -183,6 +183,7 @@ def _windows(rng: np.random.Generator, length: float, height: float) -> list[Ope
     """Return up to two windows side by side."""
     count = int(rng.choice([0, 1, 1, 2]))
     sill, top = rng.uniform(0.75, 1.0), min(rng.uniform(1.9, 2.2), height - 0.15)
-    half, shift = rng.uniform(0.4, 0.7), rng.uniform(-0.2, 0.2)
-    centres = [(k + 0.5) * length / count + shift for k in range(count)]
+    share = length / max(count, 1)
+    half, shift = min(rng.uniform(0.4, 0.7), share / 2 - 0.35), rng.uniform(-0.15, 0.15)
+    centres = [(k + 0.5) * share + shift for k in range(count)]
     return [Opening(x - half, x + half, sill, top) for x in centres]

@@ -16,7 +16,7 @@ import torch
 
 VOXEL = 0.015
 SPACING = 0.025
-MINIMUM_WEIGHT = 2.0
+LEAST_IMAGES = 3
 BLOCKS = 8000
 TRUNCATION_VOXELS = 3.0
 
@@ -25,7 +25,7 @@ def fuse(
     images: Sequence[Depth], T_fragment_camera: FloatArray, camera: Camera
 ) -> NDArray[np.float32]:
     """
-    Return the surface that at least two images agree on, one point in each cell of 2.5 cm.
+    Return the surface that at least three images agree on, one point in each cell of 2.5 cm.
 
     images: (height, width) metres, 0 where unknown. T_fragment_camera: (M, 4, 4). Points: (N, 3)
     in the fragment's frame, in an order that depends on nothing but their coordinates.
@@ -43,6 +43,6 @@ def fuse(
         extrinsic = o3d.core.Tensor.from_numpy(np.linalg.inv(pose))
         view = (image, intrinsic, extrinsic, 1.0, FARTHEST, TRUNCATION_VOXELS)
         grid.integrate(grid.compute_unique_block_coordinates(*view), *view)
-    points = grid.extract_point_cloud(MINIMUM_WEIGHT).point.positions.numpy()
+    points = grid.extract_point_cloud(LEAST_IMAGES - 0.5).point.positions.numpy()
     points = points[np.lexsort(points.T)]
     return points[voxel_down_sample(torch.from_numpy(points), SPACING).numpy()]
