@@ -76,6 +76,7 @@ setup(
             'ros-ament-pep257>=0.17',
             'ruff>=0.9',
             'setuptools>=77',
+            'trimesh>=4.0',
         ],
     },
 )

@@ -176,6 +176,11 @@ def test_what_is_imported_is_declared_and_the_other_way_round(
     from_pypi = {DISTRIBUTIONS.get(name, name) for name in needed if not ROS.fullmatch(name)}
     assert from_pypi == by_extra[''] | by_extra['simulate'] - {'open3d'}
     assert {DISTRIBUTIONS.get(name, name) for name in REQUIRED} == by_extra['']
+    own = {'benchmarks', *(file.stem for file in (ROOT / 'test').glob('*.py'))}
+    for_tests = {re.sub('^ament_', 'ros-ament-', DISTRIBUTIONS.get(name, name))
+                 for name in (imported('test') | imported('benchmarks')) - own
+                 if not ROS.fullmatch(name)}
+    assert for_tests <= by_extra[''] | by_extra['simulate'] | by_extra['test']
 
     declared = {element.text for element in manifest.findall('exec_depend')}
     ros = {name for name in needed | imported('launch') if ROS.fullmatch(name)}
