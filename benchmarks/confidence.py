@@ -21,7 +21,6 @@ from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.multiview.se3 import ROTATION_FIRST
 from mvreg_ros.multiview.support import rotation_angle
 from mvreg_ros.pairwise.confidence import inlier_confidence
-from mvreg_ros.pairwise.matching import match
 from mvreg_ros.parallel import ordered_map
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.simulate.session import simulate_session, SimulatedSession
@@ -73,7 +72,7 @@ def cross(
 ) -> list[PairRegistration]:
     """Return the registrations of every fragment of one flat with every one of another."""
     return list(ordered_map(
-        lambda pair: pipeline.register_pair(match(0, 1, *pair)), list(product(a, b)),
+        lambda pair: pipeline.register_pair(0, 1, *pair), list(product(a, b)),
         pipeline.device,
     ))
 

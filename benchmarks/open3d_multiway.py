@@ -73,6 +73,7 @@ def register_pairs(
         j=np.array([row[1] for row in rows], np.int64),
         T_i_j=np.array([row[2] for row in rows]).reshape(-1, 4, 4),
         confidence=np.ones(count), inliers=np.array([row[4] for row in rows], np.int64),
+        evidence=np.array([row[4] for row in rows], float),
         information=np.array([row[3] for row in rows]).reshape(-1, 6, 6),
         verdict=np.full(count, Verdict.KEPT, object), reason=np.full(count, '', object),
     )

@@ -18,7 +18,6 @@ from mvreg_ros.multiview.optimization import optimize_poses
 from mvreg_ros.multiview.pose_graph import synchronize
 from mvreg_ros.multiview.refinement import refine_edges
 from mvreg_ros.pairwise.consistency import SpatialConsistency
-from mvreg_ros.pairwise.matching import match
 from mvreg_ros.pairwise.registration import PairwiseRegistration
 from mvreg_ros.parallel import ordered_map
 from mvreg_ros.parameters import checked, Value
@@ -148,7 +147,7 @@ class MultiviewRegistration:
 
         def register(pair: tuple[int, int]) -> PairRegistration:
             i, j = pair
-            return self.register_pair(match(i, j, features[i], features[j]))
+            return self.register_pair(i, j, features[i], features[j])
 
         registrations = []
         for registration in ordered_map(register, pairs, self.device):

@@ -68,12 +68,13 @@ class FragmentFeatures:
     Keypoints of a fragment with their descriptors, on the device.
 
     points: (N, 3) float32 in the fragment's frame. normals: (N, 3) float32, unit length.
-    descriptors: (N, D) float32, rows of unit length.
+    descriptors: (N, D) float32, rows of unit length. sensor_origin: (3,) float32.
     """
 
     points: Tensor
     normals: Tensor
     descriptors: Tensor
+    sensor_origin: Tensor
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class PairRegistration:
     A relative pose with the evidence for it.
 
     T_i_j: (4, 4) float64. weights: (K,) of Eq. 4. inliers: correspondences that agree with T_i_j.
-    confidence: c_local of Eq. 13, in [0, 1]. information: (6, 6) as in `Edges`.
+    evidence: the same, less where the sensors contradict the pose. confidence: c_local of Eq. 13,
+    in [0, 1]. information: (6, 6) as in `Edges`.
     """
 
     i: int
@@ -104,6 +106,7 @@ class PairRegistration:
     T_i_j: FloatArray
     weights: Tensor
     inliers: int
+    evidence: float
     confidence: float
     information: FloatArray
 
@@ -134,6 +137,7 @@ class Edges:
     T_i_j: FloatArray
     confidence: FloatArray
     inliers: NDArray[np.int64]
+    evidence: FloatArray
     information: FloatArray
     verdict: NDArray[np.object_]
     reason: NDArray[np.object_]
@@ -161,6 +165,7 @@ class Edges:
             T_i_j=np.stack([p.T_i_j for p in pairs]) if pairs else np.zeros((0, 4, 4)),
             confidence=np.array([p.confidence for p in pairs], np.float64),
             inliers=np.array([p.inliers for p in pairs], np.int64),
+            evidence=np.array([p.evidence for p in pairs], np.float64),
             information=np.stack([p.information for p in pairs]) if pairs else np.zeros((0, 6, 6)),
             verdict=np.full(count, Verdict.KEPT, object),
             reason=np.full(count, '', object),

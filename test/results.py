@@ -34,7 +34,7 @@ def made_up_registration() -> tuple[list[Fragment], Registration]:
     factor = rng.normal(size=(4, 6, 6))
     edges = Edges(
         i=i, j=j, T_i_j=T_i_j, confidence=np.array([0.99, 0.6, 0.91, 0.2]),
-        inliers=np.array([300, 40, 200, 3]),
+        inliers=np.array([300, 40, 200, 3]), evidence=np.array([300.0, 40, 200, 3]),
         information=factor @ factor.transpose(0, 2, 1) + 10 * np.eye(6),
         verdict=np.array([Verdict.KEPT, Verdict.BRIDGE, Verdict.KEPT, Verdict.PRUNED], object),
         reason=np.array(['', 'low_confidence', '', 'inconsistent'], object))

@@ -38,6 +38,7 @@ def registration() -> Registration:
         edges=Edges(
             i=i, j=j, T_i_j=np.tile(np.eye(4), (count, 1, 1)),
             confidence=np.array([1.0, 0.0, 0.9, 0.5, 0.1]), inliers=np.full(count, 9),
+            evidence=np.full(count, 9.0),
             information=np.tile(np.eye(6), (count, 1, 1)), verdict=verdict,
             reason=np.full(count, '', object)),
         reason=np.full(6, '', object), seconds={'features': 1.25, 'pairs': 2.0})

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mvreg_ros.pairwise.confidence import inlier_confidence
+from mvreg_ros.pairwise.confidence import inlier_confidence, undisputed
 from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.pairwise.matching import mutual_nearest_neighbors
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
 from mvreg_ros.pairwise.registration import PairwiseRegistration
-from mvreg_ros.types import Correspondences
+from mvreg_ros.pairwise.visibility import contradiction
+from mvreg_ros.types import Correspondences, FragmentFeatures
 import numpy as np
 from scipy.spatial.transform import Rotation
 import torch
@@ -145,7 +146,7 @@ def test_spatial_consistency_finds_one_inlier_in_ten() -> None:
     weights = SpatialConsistency(0.1)(pair)
     assert weights[:60].mean() > 0.8
     assert weights[60:].mean() < 0.05
-    found = PairwiseRegistration(SpatialConsistency(0.1), 0.1)(pair)
+    found = PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimate(pair)
     assert found.inliers >= 60
     angle = Rotation.from_matrix(found.T_i_j[:3, :3].T @ T[:3, :3].double().numpy()).magnitude()
     assert np.degrees(angle) < 1
@@ -162,10 +163,10 @@ def test_more_matches_than_seeds_still_work() -> None:
 def test_matches_without_a_common_motion_get_no_confidence() -> None:
     """Random matches have few inliers; none, one and two are no pose at all."""
     pair, _ = noisy_pair(np.random.default_rng(1), 0, 300)
-    assert PairwiseRegistration(SpatialConsistency(0.1), 0.1)(pair).confidence < 0.3
+    assert PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimate(pair).confidence < 0.3
     for count in (0, 1, 2):
         pair, _ = noisy_pair(np.random.default_rng(1), count, 0)
-        empty = PairwiseRegistration(SpatialConsistency(0.1), 0.1)(pair)
+        empty = PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimate(pair)
         assert (empty.inliers, empty.confidence) == (0, 0) or empty.confidence < 1e-6
         np.testing.assert_array_equal(empty.T_i_j, np.eye(4))
 
@@ -177,6 +178,41 @@ def test_confidence_rises_from_zero_to_one() -> None:
     assert curve[0] < 1e-6
     assert inlier_confidence(24) == 0.5
     assert 0.99 < curve[-1] < 1
+
+
+def box_corner(furniture: bool) -> FragmentFeatures:
+    """Return the keypoints of a corner seen from two metres away, with or without a box in it."""
+    a, b = (x.reshape(-1) for x in torch.meshgrid(
+        torch.arange(0, 2, 0.05), torch.arange(0, 2, 0.05), indexing='ij'))
+    zero = torch.zeros_like(a)
+    walls = [torch.stack(x, 1) for x in ((a, b, zero), (zero, a, b), (a, zero, b))]
+    box = torch.stack([0.6 + 0.2 * a, 0.6 + 0.2 * b, 0.8 + zero], 1)
+    points = torch.cat([*walls, box] if furniture else walls)
+    return FragmentFeatures(points, points, points, torch.tensor([2.0, 2.0, 2.0]))
+
+
+def test_what_one_sensor_saw_through_contradicts_what_stands_there_for_the_other() -> None:
+    """The same corner agrees with itself; a box where the other saw the floor does not."""
+    empty, full = box_corner(False), box_corner(True)
+    eye = torch.eye(4, dtype=torch.float64)
+    assert contradiction(empty, empty, eye, 0.1) == 0
+    assert contradiction(full, full, eye, 0.1) == 0
+    boxes = len(full.points) - len(empty.points)
+    seen = contradiction(empty, full, eye, 0.1)
+    # Its points are in front of the empty corner; seen from the box, the floor is only hidden.
+    assert 0.8 * boxes < seen * (len(full.points) + len(empty.points)) <= 1.2 * boxes
+    assert contradiction(full, empty, eye, 0.1) == seen
+    far = eye.clone()
+    far[:3, 3] = 50
+    assert contradiction(full, full, far, 0.1) == 0  # nothing seen in common
+
+
+def test_evidence_shrinks_with_the_contradiction() -> None:
+    """All of it without any, half at six percent, and less the more there is."""
+    left = [undisputed(share) for share in np.linspace(0, 1, 50)]
+    assert left[0] == 1
+    assert undisputed(0.06) == 0.5
+    assert (np.diff(left) < 0).all()
 
 
 def test_information_is_the_second_derivative_of_the_cost() -> None:

@@ -79,5 +79,6 @@ def recorded_edges(scene: Scene) -> Edges:
     return Edges(
         i=i, j=j, T_i_j=np.array(list(scene.estimates.values())).reshape(-1, 4, 4),
         confidence=np.ones(count), inliers=np.full(count, RECORDED_INLIERS),
+        evidence=np.full(count, float(RECORDED_INLIERS)),
         information=np.tile(np.eye(6), (count, 1, 1)),
         verdict=np.full(count, Verdict.KEPT, object), reason=np.full(count, '', object))

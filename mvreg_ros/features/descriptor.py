@@ -64,4 +64,4 @@ class FpfhDescriptor:
             keypoints, normals, descriptors = (
                 x[chosen] for x in (keypoints, normals, descriptors)
             )
-        return FragmentFeatures(keypoints, normals, descriptors)
+        return FragmentFeatures(keypoints, normals, descriptors, viewpoint)

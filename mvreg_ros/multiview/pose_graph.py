@@ -31,17 +31,17 @@ class PoseGraphConfig:
     """
     How edges are chosen.
 
-    certain_inliers: from this count on an edge may support others. support_weight: what an inlier
-    of support counts. support_angle (rad), support_distance (m): loop error of a closed triplet.
-    link_inliers: an edge that alone links two parts needs so many, because no loop checks it.
-    max_weight: evidence beyond this adds nothing.
+    Evidence is counted in inliers. certain: from here on an edge may support others.
+    support_weight: what an inlier of support counts. support_angle (rad), support_distance (m):
+    loop error of a closed triplet. link: what an edge needs to link two parts that nothing else
+    links. max_weight: evidence beyond this adds nothing.
     """
 
-    certain_inliers: int = 50
+    certain: float = 50.0
     support_weight: float = 0.5
     support_angle: float = np.radians(10.0)
     support_distance: float = 0.3
-    link_inliers: int = 50
+    link: float = 30.0
     max_weight: float = 300.0
     irls: IrlsConfig = field(default_factory=IrlsConfig)
 
@@ -72,9 +72,9 @@ def synchronize(
     synchronised on its own. Edges that then disagree are pruned, too.
     """
     config = config or PoseGraphConfig()
-    weight = evidence(count, edges, config)
+    weight = supported_evidence(count, edges, config)
     c_local = inlier_confidence(weight)
-    linking = np.flatnonzero(edges.inliers >= config.link_inliers)
+    linking = np.flatnonzero(edges.evidence >= config.link)
     forest = np.zeros(len(edges), bool)
     forest[linking] = maximum_spanning_forest(
         count, edges.i[linking], edges.j[linking], weight[linking]
@@ -95,7 +95,9 @@ def synchronize(
     c_global = np.nan_to_num(cauchy_weights(residual, config.irls.scale, config.irls.power))
     verdict = np.where(used, Verdict.KEPT, Verdict.PRUNED).astype(object)
     reason = np.where(
-        used, 'consistent', np.where(taken, 'inconsistent', 'low_confidence')
+        used, 'consistent', np.where(taken, 'inconsistent', np.where(
+            edges.evidence < edges.inliers / 2, 'contradicted', 'low_confidence'
+        ))
     ).astype(object)
     bridge = used.copy()
     bridge[used] = bridges(edges.i[used], edges.j[used])
@@ -106,15 +108,15 @@ def synchronize(
     return Synchronization(anchored(poses, component), component, judged)
 
 
-def evidence(count: int, edges: Edges, config: PoseGraphConfig) -> FloatArray:
-    """Return (E,) inliers plus the triplet support among the certain edges, in inliers."""
-    certain = np.flatnonzero(edges.inliers >= config.certain_inliers)
+def supported_evidence(count: int, edges: Edges, config: PoseGraphConfig) -> FloatArray:
+    """Return (E,) the evidence plus the triplet support among the certain edges, in inliers."""
+    certain = np.flatnonzero(edges.evidence >= config.certain)
     support = np.zeros(len(edges))
     support[certain] = triplet_support(
         count, edges.i[certain], edges.j[certain], edges.T_i_j[certain],
-        edges.inliers[certain].astype(float), config.support_angle, config.support_distance,
+        edges.evidence[certain], config.support_angle, config.support_distance,
     )
-    return edges.inliers + config.support_weight * support
+    return edges.evidence + config.support_weight * support
 
 
 def synchronize_components(

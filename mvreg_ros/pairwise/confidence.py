@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 HALF = 24.0
 SLOPE = 2.6
+DISPUTED = 0.06
 
 
 def inlier_confidence(inliers: ArrayLike) -> FloatArray:
@@ -20,3 +21,13 @@ def inlier_confidence(inliers: ArrayLike) -> FloatArray:
     """
     count = np.maximum(np.asarray(inliers, float), 1e-3)
     return 1 / (1 + (HALF / count) ** SLOPE)
+
+
+def undisputed(contradiction: float) -> float:
+    """
+    Return what is left of the evidence for a pose that contradicts the sensors, in [0, 1].
+
+    contradiction: share of the commonly seen points that do, see `pairwise/visibility.py`. Half is
+    left at 6 %, a ninth at 10 %.
+    """
+    return 1 / (1 + (contradiction / DISPUTED) ** 4)

@@ -1,0 +1,64 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+How far a relative pose contradicts what the sensors saw.
+
+A sensor that saw a surface saw the empty space in front of it. Where a pose puts points of one
+fragment into space that the other saw through, one of the two is wrong. Rooms are boxes, and the
+corner of one fits that of another; what stands in them does not.
+"""
+
+from __future__ import annotations
+
+from mvreg_ros.features.neighbors import radius_neighbors
+from mvreg_ros.types import FragmentFeatures
+import torch
+from torch import Tensor
+
+
+def contradiction(
+    target: FragmentFeatures, source: FragmentFeatures, T_target_source: Tensor,
+    tolerance: float, max_angle: float = 0.03,
+) -> float:
+    """
+    Return the share of the commonly seen keypoints that contradict the pose, in [0, 1].
+
+    tolerance: metres; points that differ by less agree, points more than twice as far in front of
+    everything that the other sensor saw in their direction contradict. max_angle: rad between the
+    lines of sight that are compared.
+    """
+    T = T_target_source.to(target.points)
+    there = source.points @ T[:3, :3].T + T[:3, 3]
+    back = (target.points - T[:3, 3]) @ T[:3, :3]
+    counts = torch.zeros(2, dtype=torch.int64)
+    for points, seen in ((there, target), (back, source)):
+        counts += agreement(points, seen, tolerance, max_angle).cpu()
+    agree, contradict = counts.tolist()
+    return contradict / max(1, agree + contradict)
+
+
+def agreement(
+    points: Tensor, seen: FragmentFeatures, tolerance: float, max_angle: float
+) -> Tensor:
+    """
+    Return (2,) int64: how many points agree with what a sensor saw, and how many contradict it.
+
+    points: (N, 3) in the frame of `seen`.
+    """
+    sight, depth = lines_of_sight(points - seen.sensor_origin)
+    sight_seen, depth_seen = lines_of_sight(seen.points - seen.sensor_origin)
+    near = radius_neighbors(sight, sight_seen, max_angle)
+    behind = depth_seen[near.index] - depth[near.query]
+    infinite = depth.new_full((len(points),), torch.inf)
+    closest = infinite.scatter_reduce(0, near.query, behind, 'amin')
+    nearest = infinite.scatter_reduce(0, near.query, behind.abs(), 'amin')
+    looked = near.counts > 0
+    agree = looked & (nearest < tolerance)
+    contradict = looked & (closest > 2 * tolerance)
+    return torch.stack([agree.sum(), contradict.sum()])
+
+
+def lines_of_sight(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the unit directions (N, 3) and the distances (N,) of points from the sensor."""
+    depth = points.norm(dim=1)
+    return points / depth.clamp(min=1e-9)[:, None], depth
