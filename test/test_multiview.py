@@ -231,7 +231,7 @@ def test_a_bridge_is_named_and_a_weak_chord_is_pruned() -> None:
     rng = np.random.default_rng(3)
     poses = random_poses(rng, 6)
     i, j = np.array([0, 0, 1, 2, 3, 3, 4, 1]), np.array([1, 2, 2, 3, 4, 5, 5, 4])
-    inliers = np.array([90, 90, 90, 35, 90, 90, 90, 33])
+    inliers = np.array([90, 90, 90, 38, 90, 90, 90, 36])
     result = synchronize(6, edges_of(i, j, relative(poses, i, j), inliers), 0.85)
     assert result.component.tolist() == [0] * 6
     assert result.edges.verdict[3] == Verdict.BRIDGE

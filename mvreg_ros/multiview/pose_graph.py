@@ -41,7 +41,7 @@ class PoseGraphConfig:
     support_weight: float = 0.5
     support_angle: float = np.radians(10.0)
     support_distance: float = 0.3
-    link: float = 30.0
+    link: float = 35.0
     max_weight: float = 300.0
     irls: IrlsConfig = field(default_factory=IrlsConfig)
 
