@@ -121,6 +121,12 @@ def test_a_session_needs_a_room_and_a_fragment(rooms, fragments):
         simulate_session(0, rooms, fragments)
 
 
+def test_a_negative_seed_is_refused():
+    """The generator knows none."""
+    with pytest.raises(InputError, match='a seed is 0 or more'):
+        simulate_session(-1)
+
+
 def test_scene_has_the_fragments(session, scene):
     """The clouds that are read back are those of the session, bit for bit."""
     assert scene.count == COUNT

@@ -93,7 +93,7 @@ def _collide(a: Mesh, b: Mesh) -> bool:
 
 
 def _against_wall(rng: np.random.Generator, room: Room, thing: Mesh) -> Mesh:
-    """Put a thing with its back to a random wall, not hiding a window."""
+    """Put a thing with its back to a random wall, a few centimetres away and a little askew."""
     wall = room.walls[rng.integers(4)]
     half = np.abs(thing.vertices[:, 0]).max()
     x = rng.uniform(half + 0.03, max(wall.length - half - 0.03, half + 0.04))

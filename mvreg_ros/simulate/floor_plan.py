@@ -66,9 +66,9 @@ class Wall:
 @dataclass(frozen=True)
 class Room:
     """
-    A rectangular room between its inner wall faces, (x0, y0) to (x1, y1).
+    A rectangular room; `low` and `high` are corners of its floor, (2,) each, between the walls.
 
-    walk_centre, walk_radii: the ellipse on which somebody walks around in it; kept free.
+    walk_centre, walk_radii: (2,), the ellipse on which somebody walks around in it; kept free.
     """
 
     kind: str

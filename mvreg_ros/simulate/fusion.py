@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 import open3d as o3d
 import torch
 
-VOXEL = 0.015
-SPACING = 0.025
+# Metres. The volume is finer than the cloud, so that edges and thin things survive.
+VOXEL, SPACING = 0.015, 0.025
 LEAST_IMAGES = 3
-BLOCKS = 8000
 TRUNCATION_VOXELS = 3.0
+# Blocks of 8 x 8 x 8 voxels to make room for; a fragment takes some 3000.
+BLOCKS = 8000
 
 
 def fuse(

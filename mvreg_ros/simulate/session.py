@@ -42,8 +42,10 @@ def simulate_session(
     Return a walk through a furnished flat of `rooms` rooms, cut into `fragments` fragments.
 
     The same arguments give the same session, bit for bit. Calls progress('simulation', done,
-    fragments). Raises InputError for less than one room or fragment.
+    fragments). Raises InputError for less than one room or fragment, or a negative seed.
     """
+    if seed < 0:
+        raise InputError(f'a seed is 0 or more: {seed} asked')
     if rooms < 1 or fragments < 1:
         raise InputError(f'a session needs a room and a fragment: {rooms} and {fragments} asked')
     streams = np.random.default_rng(seed).spawn(4 + fragments)

@@ -3,8 +3,8 @@
 """
 A walk with a hand-held camera: round in each room, through the doors, and back to the start.
 
-In a room the camera looks across it while its bearer goes round on the room's ellipse; then he
-turns to the next door and walks through. Camera axes: x right, y down, z forward.
+In a room the camera looks across the centre while it is carried round on the room's ellipse; then
+it turns to the next door and goes straight through. Camera axes: x right, y down, z forward.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def walk(
     """
     Return camera poses T_world_camera, (fragments, frames, 4, 4), evenly along the walk.
 
-    The more fragments there are, the further the camera turns in each room. Where there are too
+    The more fragments there are, the further the camera turns, room by room. Where there are too
     few for the whole tour, it ends early.
     """
     sides = rng.choice([-1, 1], len(plan.rooms) + 1)
@@ -37,7 +37,7 @@ def walk(
     longer = route = _smooth(plan, _route(plan, turns, sides))
     while _steps(plan, longer)[-1] <= fragments:
         route = longer
-        turns[np.argmin(turns)] += np.pi / 6
+        turns[np.argmin(turns)] += LEAST_TURN
         longer = _smooth(plan, _route(plan, turns, sides))
     steps = _steps(plan, route)
     times = np.linspace(0, min(steps[-1], fragments), fragments * frames)
