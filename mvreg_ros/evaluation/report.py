@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mvreg_ros import __version__
 from mvreg_ros.data.merge import fragment_colors, merged_cloud
 from mvreg_ros.evaluation.top_view import top_view
+from mvreg_ros.multiview.support import rotation_angle
 from mvreg_ros.parameters import Value
 from mvreg_ros.types import Edges, FloatArray, Fragment, Registration, Verdict
 import numpy as np
@@ -104,11 +105,10 @@ def _base64(array: NDArray) -> str:
 
 def _edge(edges: Edges, row: int) -> dict[str, Any]:
     T = edges.T_i_j[row]
-    cosine = np.clip((np.trace(T[:3, :3]) - 1) / 2, -1, 1)
     return {'i': int(edges.i[row]), 'j': int(edges.j[row]), 'verdict': str(edges.verdict[row]),
             'confidence': float(edges.confidence[row]), 'inliers': int(edges.inliers[row]),
             'reason': str(edges.reason[row]), 'distance': float(np.linalg.norm(T[:3, 3])),
-            'angle': float(np.degrees(np.arccos(cosine)))}
+            'angle': float(np.degrees(rotation_angle(T[:3, :3])))}
 
 
 def _rows(edges: Edges) -> list[dict[str, Any]]:

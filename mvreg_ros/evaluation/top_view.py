@@ -31,7 +31,9 @@ def top_view(points: NDArray) -> FloatArray:
         return np.eye(3)
     up = vertical(points)
     axis = int(np.abs(up).argmax())
-    tilt, _ = Rotation.align_vectors(np.eye(3)[axis], up * np.sign(up[axis]))
+    up *= np.sign(up[axis])
+    # The shortest rotation of `up` onto the axis, which adds no turn about it.
+    tilt = Rotation.from_quat([*np.cross(up, np.eye(3)[axis]), 1 + up[axis]])
     return np.array(PICTURE_AXES[axis], float) @ tilt.as_matrix()
 
 
