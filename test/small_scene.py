@@ -61,7 +61,7 @@ def write_scene(root: Path, name: str) -> None:
     folder.mkdir(parents=True)
     benchmark.mkdir(parents=True)
     for k, cloud in enumerate(clouds):
-        data = encode_ply(cloud, np.zeros((len(cloud), 3), np.uint8))
+        data = encode_ply(cloud)
         (folder / f'cloud_bin_{k}.ply').write_bytes(data)
     truth, weights, overlaps = {}, {}, []
     for i, j in combinations(range(len(clouds)), 2):

@@ -25,7 +25,7 @@ def transforms(count: int) -> dict[tuple[int, int], np.ndarray]:
     result = {}
     for k in range(count):
         T = np.eye(4)
-        T[:3, :3] = Rotation.random(rng=rng).as_matrix()
+        T[:3, :3] = Rotation.random(random_state=rng.integers(2**31)).as_matrix()
         T[:3, 3] = rng.normal(size=3)
         result[k, k + 1] = T
     return result
@@ -58,6 +58,7 @@ def test_an_info_is_read_as_it_was_written(tmp_path: Path) -> None:
     ('1 1 2\n' + IDENTITY, r'a\.log:1: 1 1 is no pair of 2'),
     ('0 1 2\n' + IDENTITY * 2, r'a\.log:6: expected i j n'),
     ('0 1 2\n' + IDENTITY + '0 1 2\n' + IDENTITY, r'a\.log:6: pair 0 1 .* second time'),
+    ('0 1 2\n' + IDENTITY + '1 0 2\n' + IDENTITY, r'a\.log:6: pair 1 0 .* second time'),
     ('0 1 2\n1 0 0 0\n', r'a\.log:1: the file ends'),
     ('0 1 2\n1 0 0\n' + IDENTITY, r'a\.log:2: expected 4 finite numbers'),
     ('0 1 2\n' + IDENTITY.replace('1 0 0 0', '1 0 nan 0'), r'a\.log:2: expected 4 finite'),

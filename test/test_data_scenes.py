@@ -28,7 +28,7 @@ def write_scene(root: Path, name: str) -> None:
     """Write a scene of three fragments in the layout of 3DMatch, with recorded estimates."""
     (root / 'fragments' / name).mkdir(parents=True)
     for k in range(3):
-        cloud = encode_ply(np.full((4, 3), k), np.zeros((4, 3), np.uint8))
+        cloud = encode_ply(np.full((4, 3), k))
         (root / 'fragments' / name / f'cloud_bin_{k}.ply').write_bytes(cloud)
     write_truth(root / 'benchmarks' / '3DMatch' / name)
     write_truth(root / 'benchmarks' / '3DLoMatch' / name)
@@ -101,6 +101,47 @@ def test_pose_graphs_without_truth_or_of_other_scenes_are_refused(tmp_path: Path
         pose_graph_scenes(tmp_path)
     (tmp_path / 'benchmarks').rename(tmp_path / 'x')
     with pytest.raises(InputError, match='holds no truth'):
+        pose_graph_scenes(tmp_path)
+
+
+def test_an_empty_list_does_not_hide_the_number_of_fragments(tmp_path: Path) -> None:
+    write_scene(tmp_path, 'a')
+    for name in ('gt.log', 'gt.info'):
+        (tmp_path / 'benchmarks/3DLoMatch/a' / name).write_text('')
+    scene, = cloud_scenes(tmp_path, '3dmatch')
+    assert scene.count == 3 and not scene.truth['3dlomatch'].T_i_j
+
+
+def test_a_truth_the_wrong_way_round_is_refused(tmp_path: Path) -> None:
+    write_scene(tmp_path, 'a')
+    for name, write, size in (('gt.log', write_log, 4), ('gt.info', write_info, 6)):
+        write(tmp_path / 'benchmarks/3DMatch/a' / name, 3, {(2, 1): np.eye(size)})
+    with pytest.raises(InputError, match=r'gt\.log: write pair 2 1 as 1 2'):
+        cloud_scenes(tmp_path, '3dmatch')
+
+
+def test_estimates_the_wrong_way_round_are_inverted(tmp_path: Path) -> None:
+    write_scene(tmp_path, 'a')
+    T_2_0 = np.eye(4)
+    T_2_0[:3, 3] = 1, 2, 3
+    write_log(tmp_path / 'pose_graphs/a/fpfh.log', 3, {(2, 0): T_2_0, (1, 2): np.eye(4)})
+    scene, = pose_graph_scenes(tmp_path)
+    assert list(scene.estimates) == [(0, 2), (1, 2)]
+    np.testing.assert_allclose(scene.estimates[0, 2], np.linalg.inv(T_2_0))
+
+
+@pytest.mark.parametrize(('i', 'j', 'cause'), [
+    ([0, 1], [1, 1], 'a.npz: 1 1 is no pair of 3 fragments'),
+    ([0, 1], [1, 3], 'a.npz: 1 3 is no pair of 3 fragments'),
+    ([0, 1], [1, 0], 'a.npz: holds pair 1 0 twice'),
+    ([0, 0], [1, 1], 'a.npz: holds pair 0 1 twice'),
+])
+def test_a_pair_that_is_none_or_double_is_named(
+    tmp_path: Path, i: list[int], j: list[int], cause: str,
+) -> None:
+    T_j_i = np.tile(np.eye(4)[:3], (2, 1, 1))
+    np.savez(tmp_path / 'a.npz', i=i, j=j, T_j_i=T_j_i, T_scan_world=np.tile(np.eye(4), (3, 1, 1)))
+    with pytest.raises(InputError, match=cause):
         pose_graph_scenes(tmp_path)
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 import json
 
+from mvreg_ros.multiview.se3 import swap_order
 from mvreg_ros.types import FloatArray, Fragment, Registration
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-# Open3D orders a tangent vector rotation first, we translation first.
-ROTATION_FIRST = np.ix_([3, 4, 5, 0, 1, 2], [3, 4, 5, 0, 1, 2])
 UPPER_TRIANGLE = np.triu_indices(6)
 
 
@@ -51,7 +50,8 @@ def _edge(registration: Registration, row: int) -> dict[str, object]:
         'target_node_id': int(edges.i[row]), 'uncertain': True,
         'confidence': float(edges.confidence[row]),
         'transformation': _column_major(edges.T_i_j[row]),
-        'information': _column_major(edges.information[row][ROTATION_FIRST]),
+        # Open3D orders a tangent vector rotation first, we translation first.
+        'information': _column_major(swap_order(edges.information[row])),
         'inliers': int(edges.inliers[row]), 'verdict': str(edges.verdict[row]),
         'reason': str(edges.reason[row]),
     }

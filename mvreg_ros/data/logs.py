@@ -82,7 +82,7 @@ def _read_blocks(path: Path, size: int) -> PairMatrices:
         (number, words), *rows = lines[start:start + size + 1]
         i, j, count = _header(path, number, words)
         counts.add(count)
-        if (i, j) in blocks:
+        if (i, j) in blocks or (j, i) in blocks:
             raise InputError(f'{path}:{number}: pair {i} {j} stands here a second time')
         if len(rows) < size:
             raise InputError(f'{path}:{number}: the file ends inside the matrix of this pair')

@@ -98,13 +98,17 @@ def _ascii_table(body: bytes, skip: int, vertex: _Element) -> NDArray[np.float64
     return np.loadtxt(lines, comments=None, usecols=columns, ndmin=2)
 
 
-def encode_ply(points: NDArray, colors: NDArray[np.uint8]) -> bytes:
-    """Return a binary little-endian PLY file of `points` (N, 3) and RGB `colors` (N, 3)."""
-    header = (
-        f'ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n'
-        'property float x\nproperty float y\nproperty float z\n'
-        'property uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n'
-    )
-    table = np.empty(len(points), [('xyz', '<f4', 3), ('rgb', 'u1', 3)])
-    table['xyz'], table['rgb'] = points, colors
+def encode_ply(points: NDArray, colors: NDArray[np.uint8] | None = None) -> bytes:
+    """Return a binary little-endian PLY file of `points` (N, 3), with RGB `colors` (N, 3)."""
+    properties = 'property float x\nproperty float y\nproperty float z\n'
+    columns = [('xyz', '<f4', 3)]
+    if colors is not None:
+        properties += 'property uchar red\nproperty uchar green\nproperty uchar blue\n'
+        columns.append(('rgb', 'u1', 3))
+    table = np.empty(len(points), columns)
+    table['xyz'] = points
+    if colors is not None:
+        table['rgb'] = colors
+    header = (f'ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n'
+              f'{properties}end_header\n')
     return header.encode() + table.tobytes()

@@ -15,7 +15,7 @@ ROOT/SCENE.npz (ScanNet, as in Learning2Sync)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -47,7 +47,8 @@ class Scene:
     A scene of a benchmark, with `count` fragments.
 
     truth: by benchmark ('3dmatch', ...). overlap: share of common points by pair, where known.
-    clouds: file K holds fragment K. estimates: recorded T_i_j by pair, in scenes without clouds.
+    clouds: file K holds fragment K. estimates: recorded T_i_j by pair, i < j, in scenes
+    without clouds.
     """
 
     name: str
@@ -106,6 +107,8 @@ def _read_truth(folder: Path) -> tuple[int, GroundTruth]:
     for i, j in poses.matrices:
         if (i, j) not in information.matrices:
             raise InputError(f'{folder}/gt.info: lacks pair {i} {j} of gt.log')
+        if i > j:
+            raise InputError(f'{folder}/gt.log: write pair {i} {j} as {j} {i}, inverted')
     return poses.count, GroundTruth(poses.matrices, information.matrices)
 
 
@@ -117,7 +120,9 @@ def _benchmarked(root: Path, name: str) -> Scene:
     for key, benchmark in BENCHMARKS.items():
         folder = root / 'benchmarks' / benchmark / name
         if folder.is_dir():
-            count, truth[key] = _read_truth(folder)
+            # A scene without pairs of low overlap has an empty list, which knows no count.
+            listed, truth[key] = _read_truth(folder)
+            count = max(count, listed)
         if (folder / 'gt_overlap.log').is_file():
             overlap = read_overlap(folder / 'gt_overlap.log')
     return Scene(name, count, truth, overlap)
@@ -149,7 +154,7 @@ def _log_scene(root: Path, log: Path) -> Scene:
         raise InputError(
             f'{log}: speaks of {estimates.count} fragments, gt.log of {recorded.count}')
     return Scene(f'{scene}.{log.stem}', recorded.count, recorded.truth, recorded.overlap,
-                 estimates=estimates.matrices)
+                 estimates=_ordered(log, estimates.count, estimates.matrices.items()))
 
 
 def _npz_scene(path: Path) -> Scene:
@@ -167,7 +172,23 @@ def _npz_scene(path: Path) -> Scene:
     bottom = np.broadcast_to([0.0, 0.0, 0.0, 1.0], (len(T_j_i), 1, 4))
     T_i_j = np.linalg.inv(np.concatenate([T_j_i, bottom], axis=1))
     T_world_scan = np.linalg.inv(T_scan_world)
-    pairs = combinations(range(len(T_scan_world)), 2)
-    truth = GroundTruth({(a, b): T_scan_world[a] @ T_world_scan[b] for a, b in pairs}, {})
+    views = combinations(range(len(T_scan_world)), 2)
+    truth = GroundTruth({(a, b): T_scan_world[a] @ T_world_scan[b] for a, b in views}, {})
+    pairs = zip(i, j, strict=True)
     return Scene(path.stem, len(T_scan_world), {'scannet': truth},
-                 estimates=dict(zip(zip(i, j, strict=True), T_i_j, strict=True)))
+                 estimates=_ordered(path, len(T_scan_world), zip(pairs, T_i_j, strict=True)))
+
+
+def _ordered(
+    path: Path, count: int, estimates: Iterable[tuple[Pair, FloatArray]],
+) -> dict[Pair, FloatArray]:
+    """Return T_i_j by pair with i < j; raise InputError for a pair that is none or is double."""
+    result: dict[Pair, FloatArray] = {}
+    for (i, j), T in estimates:
+        pair = min(i, j), max(i, j)
+        if not 0 <= pair[0] < pair[1] < count:
+            raise InputError(f'{path}: {i} {j} is no pair of {count} fragments, remove it')
+        if pair in result:
+            raise InputError(f'{path}: holds pair {i} {j} twice, remove one of them')
+        result[pair] = T if i < j else np.asarray(np.linalg.inv(T), np.float64)
+    return result

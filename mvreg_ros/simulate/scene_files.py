@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.logs import Pair, write_info, write_log
+from mvreg_ros.data.ply import encode_ply
 from mvreg_ros.simulate.ground_truth import information, overlaps
 from mvreg_ros.simulate.session import FRAMES, SimulatedSession
 import numpy as np
-from numpy.typing import NDArray
 
 # Shares of common points, above the first and up to the second.
 BENCHMARKS = {'3DMatch': (0.3, 1.0), '3DLoMatch': (0.1, 0.3)}
@@ -31,19 +31,11 @@ def write_scene(session: SimulatedSession, root: Path, name: str) -> None:
     for k, (fragment, pose) in enumerate(
         zip(session.fragments, session.T_world_fragment, strict=True)
     ):
-        write_atomic(folder / f'cloud_bin_{k}.ply', _ply(fragment.points))
+        write_atomic(folder / f'cloud_bin_{k}.ply', encode_ply(fragment.points))
         rows = [f'{name}\tseq-01\t{k * FRAMES}\t{(k + 1) * FRAMES - 1}']
         rows += ['\t'.join(f'{value:.10e}' for value in row) for row in pose]
         write_atomic(folder / f'cloud_bin_{k}.info.txt', '\n'.join(rows) + '\n')
     _write_truth(session, root / 'benchmarks', name)
-
-
-def _ply(points: NDArray[np.float32]) -> bytes:
-    header = (
-        f'ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n'
-        'property float x\nproperty float y\nproperty float z\nend_header\n'
-    )
-    return header.encode() + points.astype('<f4').tobytes()
 
 
 def _write_truth(session: SimulatedSession, benchmarks: Path, name: str) -> None:
