@@ -13,7 +13,9 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 from mvreg_ros import __version__
@@ -96,7 +98,12 @@ def _add_out(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, 2 for input that cannot be used, 130 when interrupted."""
+    """
+    Run a command in the main thread and return its exit code.
+
+    0, 2 for input that cannot be used, 130 when interrupted, 143 when terminated (SIGTERM).
+    """
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         args = build_parser().parse_args(arguments)
         if args.command == 'doctor':
@@ -105,10 +112,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f'mvreg: error: {error}', file=sys.stderr)  # noqa: T201
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print('mvreg: interrupted, nothing was written', file=sys.stderr)  # noqa: T201
-        return 130
+        return 143 if isinstance(interrupt, _Terminated) else 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: what is half written goes, as at an interrupt."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ import warnings
 from mvreg_ros import __version__
 from mvreg_ros.cli import main
 from mvreg_ros.data.logs import read_log
+from mvreg_ros.data.ply import encode_ply
 from mvreg_ros.parameters import PARAMETERS
 from mvreg_ros.simulate.scene_files import write_scene as write_simulated_scene
 from mvreg_ros.simulate.session import simulate_session
@@ -42,6 +43,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a small scene."""
     folder = tmp_path_factory.mktemp('root')
     write_scene(folder, 'field')
+    no_low_overlap = folder / 'benchmarks/3DLoMatch/field'
+    no_low_overlap.mkdir(parents=True)
+    for name in ('gt.log', 'gt.info'):
+        (no_low_overlap / name).touch()
     return folder
 
 
@@ -98,6 +103,17 @@ def test_a_broken_cloud_is_named_and_nothing_is_left(
     assert list(tmp_path.iterdir()) == [bad]
 
 
+def test_a_file_with_too_few_points_is_named_with_its_folder(
+    tmp_path: Path, root: Path, capsys: pytest.CaptureFixture,
+) -> None:
+    small = tmp_path / 'cloud_bin_0.ply'
+    small.write_bytes(encode_ply(np.eye(3)))
+    good = root / 'fragments/field/cloud_bin_0.ply'
+    assert main(['register', str(good), str(small), '--out', str(tmp_path / 'out'), *COARSE]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f'mvreg: error: {small}: ') and '3 points' in last
+
+
 def test_a_folder_that_holds_something_is_refused_before_the_work(
     tmp_path: Path, root: Path, capsys: pytest.CaptureFixture,
 ) -> None:
@@ -150,6 +166,7 @@ def test_evaluate_scores_a_scene(
     assert 'field' in capsys.readouterr().out
     metrics = json.loads((out / 'metrics.json').read_text())
     assert metrics['benchmark'] == '3dmatch' and metrics['parameters']['voxel_size'] == VOXEL_SIZE
+    assert metrics['3dlomatch']['mean']['pairs_evaluated'] == 0
     figures = metrics['scenes']['field']
     assert set(figures) == FIGURES and metrics['mean']['rr_multiview'] == figures['rr_multiview']
     assert figures['rr_multiview'] == 1 and figures['coverage'] == 1
@@ -195,18 +212,33 @@ def test_sync_scores_recorded_pose_graphs(tmp_path: Path, root: Path) -> None:
     assert metrics['mean']['translation_m']['mean'] < 1e-6
 
 
-def test_an_interrupt_ends_with_130_and_leaves_nothing(tmp_path: Path, root: Path) -> None:
+@pytest.mark.parametrize(('signal_sent', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_nothing(
+    tmp_path: Path, root: Path, signal_sent: signal.Signals, code: int,
+) -> None:
     process = subprocess.Popen(
         [sys.executable, '-m', 'mvreg_ros.cli', 'register', str(root / 'fragments/field'),
          '--voxel-size', '0.03', '--out', str(tmp_path / 'out')],
         stderr=subprocess.PIPE, text=True, env=environment())
     assert process.stderr is not None
     assert process.stderr.readline().startswith('reading')
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal_sent)
     _, errors = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert errors.splitlines()[-1] == 'mvreg: interrupted, nothing was written'
     assert 'Traceback' not in errors and not list(tmp_path.iterdir())
+
+
+def test_simulate_without_open3d_names_the_cure(tmp_path: Path) -> None:
+    (tmp_path / 'open3d.py').write_text("raise ModuleNotFoundError('no open3d', name='open3d')\n")
+    done = subprocess.run(
+        [sys.executable, '-m', 'mvreg_ros.cli', 'simulate', '--out', str(tmp_path / 'out')],
+        capture_output=True, text=True,
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{environment()["PYTHONPATH"]}'})
+    assert done.returncode == 2 and done.stderr.count('\n') == 1
+    assert done.stderr.startswith('mvreg: error: simulation needs open3d')
+    assert "pip install 'mvreg_ros[simulate]'" in done.stderr
+    assert not list(tmp_path.glob('*out*'))
 
 
 def environment() -> dict[str, str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mvreg_ros.data.clouds import input_files, read_cloud, read_inputs
+from mvreg_ros.data.clouds import FARTHEST, input_files, read_cloud, read_fragment, read_fragments
 from mvreg_ros.data.ply import encode_ply
-from mvreg_ros.types import InputError
+from mvreg_ros.types import Fragment, InputError
 import numpy as np
 import open3d as o3d
 from pypcd4 import Encoding, PointCloud
@@ -20,6 +20,8 @@ import pytest
 POINTS = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 PLY_HEADER = (b'ply\nformat binary_little_endian 1.0\ncomment a scan\nelement vertex 2\n'
               b'property float x\nproperty float y\nproperty float z\nend_header\n')
+PCD_HEADER = (b'VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 1\n'
+              b'HEIGHT 1\nVIEWPOINT %s\nPOINTS 1\nDATA ascii\n1 2 3\n')
 
 
 def ply(order: str, kind: str, before: bytes = b'', after: bytes = b'') -> bytes:
@@ -75,11 +77,38 @@ def test_pcd_with_other_fields(tmp_path: Path, encoding: str) -> None:
     np.testing.assert_allclose(read_cloud(path), POINTS[:, [1, 2, 0]], atol=1e-6)
 
 
+def test_the_sensor_stood_at_the_viewpoint_of_a_pcd_and_at_the_origin_of_a_ply(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'a.pcd'
+    path.write_bytes(PCD_HEADER % b'1.5 -2 0.25 0.5 0.5 0.5 0.5')
+    origin = read_fragment(path, 0).sensor_origin
+    assert origin.dtype == np.float32 and origin.tolist() == [1.5, -2, 0.25]
+    assert read_fragment(write_cloud(tmp_path / 'a.ply'), 0).sensor_origin.tolist() == [0, 0, 0]
+
+
+def test_float32_keeps_millimetres_up_to_the_limit() -> None:
+    assert np.spacing(np.float32(FARTHEST)) < 1e-3
+
+
+def test_a_file_that_cannot_be_prepared_is_named(tmp_path: Path) -> None:
+    files = [write_cloud(tmp_path / name) for name in ('a/c_1.ply', 'b/c_1.ply')]
+
+    def prepare(fragment: Fragment) -> Fragment:
+        if fragment.id == 1:
+            raise InputError('fragment c_1 has 50 points')
+        return fragment
+
+    with pytest.raises(InputError) as caught:
+        read_fragments(files, prepare)
+    assert str(caught.value) == f'{files[1]}: fragment c_1 has 50 points'
+
+
 def test_points_that_are_not_finite_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / 'a.ply'
     points = POINTS.copy()
     points[3, 1], points[7, 2] = np.nan, -np.inf
-    path.write_bytes(encode_ply(points, np.zeros((50, 3), np.uint8)))
+    path.write_bytes(encode_ply(points))
     cloud = read_cloud(path)
     assert cloud.dtype == np.float32 and cloud.flags.c_contiguous
     np.testing.assert_array_equal(cloud, np.delete(POINTS, [3, 7], axis=0))
@@ -95,8 +124,10 @@ def test_points_that_are_not_finite_are_dropped(tmp_path: Path) -> None:
     ('a.ply', PLY_HEADER.replace(b'float y', b'flaot y') + bytes(24), 'not understood'),
     ('a.ply', PLY_HEADER.replace(b'binary_little_endian', b'ascii') + b'1 2 3\n', 'truncated'),
     ('a.ply', PLY_HEADER + np.full(6, np.nan, 'f4').tobytes(), 'no finite points'),
-    ('a.ply', PLY_HEADER + np.full(6, 4e6, 'f4').tobytes(), 'subtract the offset'),
+    ('a.ply', PLY_HEADER + np.full(6, 1.1e4, 'f4').tobytes(), 'move the cloud to the origin'),
     ('a.pcd', b'', 'cannot be used'),
+    ('a.pcd', PCD_HEADER % b'nan 0 0 1 0 0 0', 'its viewpoint is'),
+    ('a.pcd', PCD_HEADER % b'0 1e99 0 1 0 0 0', 'its viewpoint is'),
     ('a.pcd', b'VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 9\n'
               b'HEIGHT 1\nPOINTS 9\nDATA binary\n' + bytes(24), 'truncated'),
     ('a.pcd', b'VERSION 0.7\nFIELDS a b\nSIZE 4 4\nTYPE F F\nCOUNT 1 1\nWIDTH 1\n'
@@ -166,7 +197,7 @@ def test_any_pcd_header_gives_points_or_an_input_error(
 def write_cloud(path: Path) -> Path:
     """Write POINTS to a file that `path` names."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_ply(POINTS, np.zeros((50, 3), np.uint8)))
+    path.write_bytes(encode_ply(POINTS))
     return path
 
 
@@ -175,7 +206,8 @@ def test_a_folder_is_read_in_the_natural_order_of_names(tmp_path: Path) -> None:
         write_cloud(tmp_path / 'scene' / name)
     (tmp_path / 'scene' / 'cloud_bin_0.info.txt').write_text('poses are truth, not input')
     single = write_cloud(tmp_path / 'single.ply')
-    fragments = read_inputs([single, tmp_path / 'scene'])
+    files = input_files([single, tmp_path / 'scene'])
+    fragments = [read_fragment(path, index) for index, path in enumerate(files)]
     assert [f.name for f in fragments] == ['single', 'cloud_bin_0', 'cloud_bin_2', 'cloud_bin_10']
     assert [f.id for f in fragments] == [0, 1, 2, 3]
     assert [f.stamp_ns for f in fragments] == [0, 10 ** 9, 2 * 10 ** 9, 3 * 10 ** 9]

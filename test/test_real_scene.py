@@ -10,7 +10,7 @@ import warnings
 
 from geometry_msgs.msg import PoseArray
 from mvreg_ros.cli import main
-from mvreg_ros.data.clouds import read_inputs
+from mvreg_ros.data.clouds import input_files, read_fragment
 from mvreg_ros.node.interface import LATCHED
 from mvreg_ros.types import Fragment
 from node_session import session
@@ -39,7 +39,7 @@ def test_all_fragments_of_a_scene_over_dds_give_the_poses_of_the_command(tmp_pat
     out = tmp_path / 'out'
     assert main(['register', str(folder), '--out', str(out), '--voxel-size', VOXEL_SIZE]) == 0
     offline = np.loadtxt(out / 'poses.tum')
-    fragments = [as_sent(fragment) for fragment in read_inputs([folder])]
+    fragments = [as_sent(read_fragment(path, k)) for k, path in enumerate(input_files([folder]))]
     with session('-p', f'voxel_size:={VOXEL_SIZE}') as node:
         node.publish(fragments)
         answer = node.call('~/register')

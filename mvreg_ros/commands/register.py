@@ -10,7 +10,7 @@ import time
 
 from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.commands.options import parameter_values
-from mvreg_ros.data.clouds import input_files, read_fragment
+from mvreg_ros.data.clouds import input_files, read_fragments
 from mvreg_ros.data.files import new_folder
 from mvreg_ros.data.outputs import write_files
 from mvreg_ros.register import MultiviewRegistration
@@ -26,10 +26,7 @@ def run(args: Namespace) -> None:
     registration = MultiviewRegistration.from_pretrained(**parameters)
     with new_folder(args.out) as folder:
         progress = ProgressReport()
-        fragments = []
-        for index, path in enumerate(files):
-            fragments.append(registration.prepare(read_fragment(path, index)))
-            progress('reading', index + 1, len(files))
+        fragments = read_fragments(files, registration.prepare, progress)
         result = registration.register(fragments, progress)
         progress.close()
         write_files(folder, fragments, result, parameters)

@@ -4,33 +4,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 import re
 
 from mvreg_ros.data.ply import decode_ply
-from mvreg_ros.types import Fragment, InputError
+from mvreg_ros.types import Fragment, InputError, no_progress, Progress
 import numpy as np
 from numpy.typing import NDArray
 from pypcd4 import PointCloud
 
-# Beyond this float32 no longer holds a millimetre-sized voxel grid.
-FARTHEST = 1e5
+# Metres. Up to here neighbours in float32 are less than a millimetre apart.
+FARTHEST = 1e4
+
+# Points (N, 3) and where the sensor stood, (3,).
+Content = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def decode_pcd(content: bytes) -> NDArray[np.float64]:
-    """Return the points of a PCD file, (N, 3); raise an exception where it has none, with why."""
+def decode_pcd(content: bytes) -> Content:
+    """Return the points and the viewpoint of a PCD file; raise an exception with why it cannot."""
     cloud = PointCloud.from_fileobj(BytesIO(content))  # type: ignore[arg-type]
     if not {'x', 'y', 'z'} <= set(cloud.fields):
         raise ValueError('its points have no x, y and z')
     columns = [np.atleast_1d(cloud.pc_data[axis]).astype(np.float64) for axis in 'xyz']
     if len(columns[0]) != cloud.metadata.points:
         raise ValueError(f'it is truncated: the header announces {cloud.metadata.points} points')
-    return np.column_stack(columns)
+    viewpoint = np.array(cloud.metadata.viewpoint[:3], np.float64)
+    if not (np.abs(viewpoint) <= FARTHEST).all():
+        raise ValueError(f'its viewpoint is {viewpoint}')
+    return np.column_stack(columns), viewpoint
 
 
-DECODERS = {'.ply': decode_ply, '.pcd': decode_pcd}
+# PLY knows no viewpoint: the sensor is taken to have stood at the origin.
+DECODERS: dict[str, Callable[[bytes], Content]] = {
+    '.ply': lambda content: (decode_ply(content), np.zeros(3)), '.pcd': decode_pcd}
 
 
 def read_cloud(path: str | Path) -> NDArray[np.float32]:
@@ -39,7 +47,17 @@ def read_cloud(path: str | Path) -> NDArray[np.float32]:
 
     Raises InputError where the file is missing, broken, of another format or without points.
     """
-    path = Path(path)
+    return read_fragment(Path(path), 0).points
+
+
+def read_fragment(path: Path, index: int) -> Fragment:
+    """
+    Return the fragment in a file; its id is `index`, its name that of the file.
+
+    The sensor stood at the viewpoint of a PCD file, at the origin of a PLY file. Files carry no
+    time: the index in seconds is the stamp, which keeps trajectory tools content. Raises as
+    `read_cloud`.
+    """
     decode = DECODERS.get(path.suffix.lower())
     if decode is None:
         raise InputError(f'{path}: not a .ply or .pcd file, convert it to one of them')
@@ -48,7 +66,7 @@ def read_cloud(path: str | Path) -> NDArray[np.float32]:
     except OSError as error:
         raise InputError(f'{path}: cannot be read: {error.strerror}') from error
     try:
-        points = decode(content)
+        points, sensor_origin = decode(content)
     except Exception as error:  # a stranger's bytes may raise anything inside a parser
         cause = ' '.join(str(error).split())[:200]
         raise InputError(f'{path}: cannot be used, {cause}; write the file again') from error
@@ -58,8 +76,10 @@ def read_cloud(path: str | Path) -> NDArray[np.float32]:
     if np.abs(points).max() > FARTHEST:
         raise InputError(
             f'{path}: has points more than {FARTHEST / 1000:.0f} km from its origin, '
-            'subtract the offset and use metres')
-    return np.ascontiguousarray(points, np.float32)
+            'check that its units are metres and move the cloud to the origin')
+    return Fragment(
+        np.ascontiguousarray(points, np.float32), id=index, stamp_ns=index * 1_000_000_000,
+        name=path.stem, sensor_origin=sensor_origin.astype(np.float32))
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:
@@ -96,17 +116,21 @@ def input_files(paths: Iterable[str | Path]) -> list[Path]:
     return files
 
 
-def read_fragment(path: Path, index: int) -> Fragment:
+def read_fragments(
+    files: Sequence[Path], prepare: Callable[[Fragment], Fragment],
+    progress: Progress = no_progress,
+) -> list[Fragment]:
     """
-    Return the fragment in a file; its id is `index`, its name that of the file.
+    Return the fragments in files, each prepared (thinned) before the next is read.
 
-    The sensor is taken to have stood at the origin of the file's frame. Files carry no time: the
-    index in seconds is the stamp, which keeps trajectory tools content.
+    Raises InputError with the name of the file that cannot be read or prepared.
     """
-    stamp_ns = index * 1_000_000_000
-    return Fragment(read_cloud(path), id=index, stamp_ns=stamp_ns, name=path.stem)
-
-
-def read_inputs(paths: Iterable[str | Path]) -> list[Fragment]:
-    """Return the fragments in files and folders, see `input_files` and `read_fragment`."""
-    return [read_fragment(path, index) for index, path in enumerate(input_files(paths))]
+    fragments = []
+    for index, path in enumerate(files):
+        fragment = read_fragment(path, index)
+        try:
+            fragments.append(prepare(fragment))
+        except InputError as error:
+            raise InputError(f'{path}: {error}') from error
+        progress('reading', index + 1, len(files))
+    return fragments

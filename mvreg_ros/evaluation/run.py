@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 import time
 
-from mvreg_ros.data.clouds import read_fragment
+from mvreg_ros.data.clouds import read_fragments
 from mvreg_ros.data.scenes import Scene
 from mvreg_ros.evaluation.metrics import Pair
 from mvreg_ros.evaluation.protocol import peak_memory_mb, SceneResult
@@ -49,10 +49,7 @@ def register_scene(
 ) -> SceneResult:
     """Register the clouds of a scene; raises InputError as readers and `register` do."""
     begin = time.perf_counter()
-    fragments = []
-    for index, path in enumerate(scene.clouds):
-        fragments.append(registration.prepare(read_fragment(path, index)))
-        progress('reading', index + 1, len(scene.clouds))
+    fragments = read_fragments(scene.clouds, registration.prepare, progress)
     seconds = {'reading': time.perf_counter() - begin}
     result = registration.register(fragments, progress)
     result = replace(result, seconds=seconds | result.seconds)
