@@ -15,9 +15,10 @@ import tempfile
 from threading import Thread
 from typing import Any
 
+from geometry_msgs.msg import TransformStamped
 from mvreg_ros.node.clouds import cloud_from_points
 from mvreg_ros.node.consumer import Consumer
-from mvreg_ros.node.interface import FRAGMENTS
+from mvreg_ros.node.interface import FRAGMENTS, LATCHED
 from mvreg_ros.node.registration_node import RegistrationNode
 from mvreg_ros.node.stamps import stamp_from_nanoseconds
 from mvreg_ros.types import Fragment
@@ -31,6 +32,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
 
 VOXEL_SIZE = 0.1
 PATIENCE = 60.0
@@ -129,6 +131,14 @@ def spin(executor: SingleThreadedExecutor) -> None:
     """Spin until the context ends."""
     with suppress(ExternalShutdownException):
         executor.spin()
+
+
+def latched_transforms(context: Context) -> list[TransformStamped]:
+    """Join /tf_static as a node of `context`, a new one, and return what it holds."""
+    late = Consumer(context=context)
+    late.listen(TFMessage, '/tf_static', LATCHED)
+    late.until(lambda: '/tf_static' in late.received, '/tf_static', PATIENCE)
+    return list(late.received['/tf_static'].transforms)
 
 
 def views(count: int, seed: int = 0) -> list[Fragment]:

@@ -14,14 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mvreg_ros.node import ros_compat
 from mvreg_ros.node.consumer import Consumer
-from mvreg_ros.node.interface import LATCHED
-from node_session import participant, PATIENCE
+from node_session import latched_transforms, participant
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointField
 from std_msgs.msg import Header
-from tf2_msgs.msg import TFMessage
 
 OF_ROS = {
     'quaternion_from_matrix': 'tf_transformations', 'quaternion_matrix': 'tf_transformations',
@@ -110,9 +108,20 @@ def test_our_static_broadcaster_keeps_what_it_sent_by_child_frame() -> None:
         broadcaster = ros_compat.OwnStaticTransformBroadcaster(sender)
         broadcaster.sendTransform([transform('a', 1.0), transform('b', 2.0)])
         broadcaster.sendTransform(transform('b', 3.0))
-        late = Consumer(context=listener_context)
-        late.listen(TFMessage, '/tf_static', LATCHED)
-        late.until(lambda: '/tf_static' in late.received, '/tf_static', PATIENCE)
-        transforms = late.received['/tf_static'].transforms
+        transforms = latched_transforms(listener_context)
     assert {each.child_frame_id: each.transform.translation.x for each in transforms} == {
         'a': 1.0, 'b': 3.0}
+
+
+@pytest.mark.parametrize('broadcaster', implementations('StaticTransformBroadcaster'))
+@pytest.mark.parametrize('sent', [[], [transform('b', 3.0)]])
+def test_a_new_broadcaster_knows_nothing_of_one_whose_publisher_is_destroyed(
+    sent: list[TransformStamped], broadcaster: Callable,
+) -> None:
+    with participant() as sender_context, participant() as listener_context:
+        sender = Consumer(context=sender_context)
+        old = broadcaster(sender)
+        old.sendTransform([transform('a', 1.0), transform('b', 2.0)])
+        sender.destroy_publisher(old.pub_tf)
+        broadcaster(sender).sendTransform(sent)
+        assert latched_transforms(listener_context) == sent

@@ -93,8 +93,9 @@ SERVICES = (
     Service('~/cancel', Trigger, 'Stop the registration that runs.'),
     Service(
         '~/reset', Trigger,
-        'Stop a registration, forget fragments and result, and empty the latched outputs. TF '
-        'listeners keep static frames: restart them to lose the old ones.',
+        'Stop a registration, forget fragments and result, and empty the latched outputs and '
+        '`/tf_static`. TF listeners that run already keep static frames: restart them to lose '
+        'the old ones.',
     ),
     Service(
         '~/save', Trigger,

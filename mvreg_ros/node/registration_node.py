@@ -121,10 +121,7 @@ class RegistrationNode(StoppableNode):
         with self._answering(response):
             self._result, outputs = await self._job.run(register)
             self._publish(outputs)
-            if self.get_parameter('publish_tf').value:
-                self._broadcaster.sendTransform(transforms(
-                    self._result.registration, outputs['~/poses'].header,
-                    self.get_parameter('fragment_frame_prefix').value))
+            self._publish_tf(outputs['~/poses'].header)
             response.message = summary(self._result.registration)
             self.get_logger().info(response.message)
         return response
@@ -148,10 +145,13 @@ class RegistrationNode(StoppableNode):
         held = len(self._buffer.fragments)
         self._buffer.clear()
         self._result = NOTHING
-        self._publish(self._messages(NOTHING))
+        outputs = self._messages(NOTHING)
+        self._publish(outputs)
+        self._publish_tf(outputs['~/poses'].header)
         self._changed.trigger()
         self.get_logger().info(
-            'reset; TF listeners keep the static frames they have: restart them to lose these')
+            'reset; TF listeners that run already keep the static frames they have: restart them '
+            'to lose these')
         response.success, response.message = True, f'forgot {held} fragments'
         return response
 
@@ -179,6 +179,16 @@ class RegistrationNode(StoppableNode):
     def _publish(self, outputs: dict[str, Any]) -> None:
         for name, message in outputs.items():
             self._topics[name].publish(message)
+
+    def _publish_tf(self, header: Header) -> None:
+        """Latch the frames of the present result in place of all that were sent before."""
+        # A broadcaster repeats whatever it once sent, so that each result needs one of its own.
+        self.destroy_publisher(self._broadcaster.pub_tf)
+        self._broadcaster = StaticTransformBroadcaster(self)
+        wanted = self.get_parameter('publish_tf').value
+        self._broadcaster.sendTransform(transforms(
+            (self._result if wanted else NOTHING).registration, header,
+            self.get_parameter('fragment_frame_prefix').value))
 
     def _publish_status(self) -> None:
         message = status(

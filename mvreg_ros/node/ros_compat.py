@@ -29,7 +29,7 @@ class OwnStaticTransformBroadcaster:
     def __init__(self, node: Node) -> None:
         """Make the latched publisher of /tf_static on `node`."""
         qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._publisher = node.create_publisher(TFMessage, '/tf_static', qos)
+        self.pub_tf = node.create_publisher(TFMessage, '/tf_static', qos)
         self._by_child: dict[str, TransformStamped] = {}
 
     def sendTransform(
@@ -38,7 +38,7 @@ class OwnStaticTransformBroadcaster:
         """Publish `transform`, one or several, with all that were sent before."""
         transforms = [transform] if isinstance(transform, TransformStamped) else transform
         self._by_child.update({each.child_frame_id: each for each in transforms})
-        self._publisher.publish(TFMessage(transforms=list(self._by_child.values())))
+        self.pub_tf.publish(TFMessage(transforms=list(self._by_child.values())))
 
 
 def own_quaternion_from_matrix(matrix: ArrayLike) -> NDArray[np.float64]:
