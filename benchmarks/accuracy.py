@@ -15,6 +15,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 import platform
 
+from benchmarks import open3d_multiway
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.data.clouds import read_fragment
 from mvreg_ros.data.scenes import cloud_scenes
@@ -23,8 +24,6 @@ from mvreg_ros.evaluation.run import RecordingRegistration
 import numpy as np
 import open3d as o3d
 import torch
-
-from benchmarks import open3d_multiway
 
 METHODS = ('mvreg_ros', 'Open3D, started from a spanning tree', 'Open3D')
 HEADER = (

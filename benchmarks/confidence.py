@@ -73,7 +73,7 @@ def cross(
     """Return the registrations of every fragment of one flat with every one of another."""
     return list(ordered_map(
         lambda pair: pipeline.register_pair(0, 1, *pair), list(product(a, b)),
-        pipeline.device,
+        pipeline.workers,
     ))
 
 

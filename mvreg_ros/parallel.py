@@ -4,29 +4,44 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
+AHEAD = 16  # jobs a worker has waiting, so that it never waits for the one who collects
+
+
+def workers_for(device: torch.device) -> int:
+    """
+    Return how many threads to use: torch's number on the CPU (set OMP_NUM_THREADS), one for a GPU.
+
+    Ask before any work begins: torch's number in a thread begun after a pool has run is one.
+    """
+    return torch.get_num_threads() if device.type == 'cpu' else 1
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Sequence[Item], device: torch.device
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[Result]:
     """
     Yield function(item) in the order of the items.
 
-    On the CPU one thread works for each of torch's (set OMP_NUM_THREADS), each with
-    single-threaded operators: no barriers between small operators, and sums that always run in the
-    same order. A GPU is fed by one thread. Closing the iterator drops the items not yet begun.
+    Each worker uses single-threaded operators: no barriers between small operators, and sums that
+    always run in the same order. Closing the iterator drops the items not yet begun.
     """
-    workers = torch.get_num_threads() if device.type == 'cpu' else 1
     pool = ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1))
+    waiting: deque[Future[Result]] = deque()
     try:
-        yield from pool.map(function, items)
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

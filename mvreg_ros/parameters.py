@@ -37,9 +37,9 @@ class Parameter:
     def check(self, value: object) -> Value:
         """Return `value` if it may be set; raise InputError with the cure otherwise."""
         kind = type(self.default)
-        if kind is float and type(value) is int:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if type(value) is not kind:
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             cure = ', write 1.0 and not 1' if kind is float else ''
             raise InputError(f'{self.name} must be {kind.__name__}{cure}: got {value!r}')
         if self.choices and value not in self.choices:
@@ -73,8 +73,8 @@ PARAMETERS = (
     ),
     Parameter(
         'min_confidence', 0.85,
-        'Edges whose own evidence gives less confidence than this (tau_p of the paper) are '
-        'pruned, unless nothing else links the parts they join.',
+        'Edges whose evidence gives less confidence than this (tau_p of the paper) are pruned, '
+        'but for the best links between parts that nothing else joins.',
         minimum=0.0, maximum=1.0,
     ),
     Parameter(

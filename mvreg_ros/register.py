@@ -14,12 +14,13 @@ from typing import TypeVar
 from mvreg_ros.device import select_device
 from mvreg_ros.features.descriptor import Descriptor, FpfhDescriptor
 from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.multiview.centering import centered, restored
 from mvreg_ros.multiview.optimization import optimize_poses
-from mvreg_ros.multiview.pose_graph import synchronize
+from mvreg_ros.multiview.pose_graph import PoseGraphConfig, synchronize
 from mvreg_ros.multiview.refinement import refine_edges
 from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.registration import PairwiseRegistration
-from mvreg_ros.parallel import ordered_map
+from mvreg_ros.parallel import ordered_map, workers_for
 from mvreg_ros.parameters import checked, Value
 from mvreg_ros.types import (
     Edges,
@@ -40,6 +41,7 @@ Pipeline = TypeVar('Pipeline', bound='MultiviewRegistration')
 
 MIN_POINTS = 100
 INLIER_VOXELS = 4.0
+MAX_COORDINATE = 1e4
 
 
 class MultiviewRegistration:
@@ -59,7 +61,7 @@ class MultiviewRegistration:
         self.descriptor = descriptor
         self.register_pair = register_pair
         self.voxel_size = float(parameters['voxel_size'])
-        self.device = select_device(str(parameters['device']))
+        self.workers = workers_for(select_device(str(parameters['device'])))
 
     @classmethod
     def from_pretrained(cls: type[Pipeline], **parameters: object) -> Pipeline:
@@ -87,9 +89,10 @@ class MultiviewRegistration:
         clouds: (N, 3) arrays in metres, each in a frame of its own, or `Fragment`s. Raises
         InputError where there are fewer than two or one of them is too small.
         """
-        fragments = [self.prepare(as_fragment(cloud, k)) for k, cloud in enumerate(clouds)]
-        if len(fragments) < 2:
-            raise InputError(f'registration needs two or more fragments, got {len(fragments)}')
+        given = [self.prepare(as_fragment(cloud, k)) for k, cloud in enumerate(clouds)]
+        if len(given) < 2:
+            raise InputError(f'registration needs two or more fragments, got {len(given)}')
+        fragments, centers = zip(*map(centered, given), strict=True)
         watch = Stopwatch()
         with watch('features'):
             features = self.describe(fragments, progress)
@@ -97,7 +100,8 @@ class MultiviewRegistration:
             edges = Edges.of(self.register_pairs(features, progress))
         with watch('synchronization'):
             graph = synchronize(
-                len(fragments), edges, float(self.parameters['min_confidence'])
+                len(fragments), edges, float(self.parameters['min_confidence']),
+                PoseGraphConfig.for_voxel_size(self.voxel_size),
             )
             progress('synchronization', 1, 1)
         poses, edges = graph.poses, graph.edges
@@ -106,9 +110,10 @@ class MultiviewRegistration:
             with watch('refinement'):
                 edges = refine_edges(fragments, edges, poses, self.voxel_size, progress)
                 poses, covariances = optimize_poses(poses, graph.component, edges)
+        poses, covariances, edges = restored(poses, covariances, edges, np.stack(centers))
         placed = graph.component >= 0
         return Registration(
-            poses=from_priors(poses, graph.component, fragments), placed=placed,
+            poses=in_gauge(poses, graph.component, given), placed=placed,
             component=graph.component, covariances=covariances, edges=edges,
             reason=np.where(placed, '', 'no_link').astype(object), seconds=watch.seconds,
         )
@@ -134,7 +139,7 @@ class MultiviewRegistration:
     ) -> list[FragmentFeatures]:
         """Return the keypoints and descriptors of prepared fragments."""
         features = []
-        for feature in ordered_map(self.descriptor, fragments, self.device):
+        for feature in ordered_map(self.descriptor, fragments, self.workers):
             features.append(feature)
             progress('features', len(features), len(fragments))
         return features
@@ -150,7 +155,7 @@ class MultiviewRegistration:
             return self.register_pair(i, j, features[i], features[j])
 
         registrations = []
-        for registration in ordered_map(register, pairs, self.device):
+        for registration in ordered_map(register, pairs, self.workers):
             registrations.append(registration)
             progress('pairs', len(registrations), len(pairs))
         return registrations
@@ -174,26 +179,36 @@ def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
     """
     Return the cloud as a fragment with the given id.
 
-    Raises InputError unless it is (N, 3) and finite.
+    Raises InputError unless it is (N, 3), finite and within 10 km of the origin of its frame,
+    beyond which float32 is too coarse.
     """
-    if isinstance(cloud, Fragment):
-        return replace(cloud, id=index)
-    points = np.asarray(cloud)
+    fragment = cloud if isinstance(cloud, Fragment) else Fragment(cloud)
+    try:
+        points = np.asarray(fragment.points, np.float64)
+        origin = np.asarray(fragment.sensor_origin, np.float32).reshape(3)
+    except (TypeError, ValueError) as error:
+        raise InputError(f'cloud {index} is not an array of numbers: {error}') from error
     if points.ndim != 2 or points.shape[1] != 3:
         raise InputError(f'cloud {index} has shape {points.shape}, expected (N, 3)')
     if not np.isfinite(points).all():
         raise InputError(f'cloud {index} has points that are not finite: remove them first')
-    return Fragment(np.ascontiguousarray(points, np.float32), id=index)
+    if len(points) and np.abs(points).max() > MAX_COORDINATE:
+        raise InputError(
+            f'cloud {index} is more than {MAX_COORDINATE:g} m from the origin of its frame: check '
+            'its units (metres) and subtract an offset'
+        )
+    points32 = np.array(points, np.float32, order='C')
+    return replace(fragment, points=points32, sensor_origin=origin, id=index)
 
 
-def from_priors(
+def in_gauge(
     poses: FloatArray, component: NDArray[np.int64], fragments: Sequence[Fragment]
 ) -> FloatArray:
-    """Return the poses with each component moved to the prior of its first fragment, if any."""
+    """Return the poses with the first fragment of each component at its prior, or identity."""
     result = poses.copy()
     for label in range(component.max(initial=-1) + 1):
         nodes = np.flatnonzero(component == label)
         prior = fragments[nodes[0]].T_map_fragment
-        if prior is not None:
-            result[nodes] = prior @ np.linalg.inv(poses[nodes[0]]) @ poses[nodes]
+        gauge = np.eye(4) if prior is None else prior
+        result[nodes] = gauge @ np.linalg.inv(poses[nodes[0]]) @ poses[nodes]
     return result

@@ -68,7 +68,8 @@ class FragmentFeatures:
     Keypoints of a fragment with their descriptors, on the device.
 
     points: (N, 3) float32 in the fragment's frame. normals: (N, 3) float32, unit length.
-    descriptors: (N, D) float32, rows of unit length. sensor_origin: (3,) float32.
+    descriptors: (N, D) float32, rows of unit length, or zero for a point without neighbours.
+    sensor_origin: (3,) float32.
     """
 
     points: Tensor
@@ -96,15 +97,14 @@ class PairRegistration:
     """
     A relative pose with the evidence for it.
 
-    T_i_j: (4, 4) float64. weights: (K,) of Eq. 4. inliers: correspondences that agree with T_i_j.
-    evidence: the same, less where the sensors contradict the pose. confidence: c_local of Eq. 13,
-    in [0, 1]. information: (6, 6) as in `Edges`.
+    T_i_j: (4, 4) float64. inliers: correspondences that agree with T_i_j. evidence: the same, less
+    where the sensors contradict the pose. confidence: c_local of Eq. 13, in [0, 1]. information:
+    (6, 6) as in `Edges`.
     """
 
     i: int
     j: int
     T_i_j: FloatArray
-    weights: Tensor
     inliers: int
     evidence: float
     confidence: float

@@ -226,6 +226,24 @@ def test_two_buildings_stay_apart() -> None:
     assert set(result.edges.reason[~linked]) == {'low_confidence'}
 
 
+def test_a_bridge_between_large_rooms_holds() -> None:
+    """Forty noisy fragments on each side and one link: one component, the link taken exactly."""
+    rng = np.random.default_rng(0)
+    poses = random_poses(rng, 80)
+    i, j = all_pairs(80)
+    inside = ((i < 40) == (j < 40)) & (rng.random(len(i)) < 0.8)
+    inside[(i == 5) & (j == 60)] = True
+    i, j = i[inside], j[inside]
+    T_i_j = relative(poses, i, j) @ noise(rng, len(i), np.radians(4), 0.03)
+    link = int(np.flatnonzero((i == 5) & (j == 60))[0])
+    inliers = np.where(np.arange(len(i)) == link, 55, rng.integers(300, 900, len(i)))
+    result = synchronize(80, edges_of(i, j, T_i_j, inliers), 0.85)
+    assert result.component.tolist() == [0] * 80
+    assert result.edges.verdict[link] == Verdict.BRIDGE
+    implied = np.linalg.inv(result.poses[5]) @ result.poses[60]
+    np.testing.assert_allclose(implied, T_i_j[link], atol=1e-9)
+
+
 def test_a_bridge_is_named_and_a_weak_chord_is_pruned() -> None:
     """Below tau_p an edge stays only where the forest needs it, and it needs evidence for that."""
     rng = np.random.default_rng(3)

@@ -38,17 +38,23 @@ def transform(T: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 def test_mutual_neighbors_are_those_of_brute_force(
     seed: int, count_i: int, count_j: int, max_bytes: int
 ) -> None:
-    """The same pairs as a full table of products gives, in chunks of any size."""
+    """Nearest both ways in the full table of products; of equals only one."""
     rng = np.random.default_rng(seed)
-    a, b = (rng.normal(size=(n, 8)) for n in (count_i, count_j))
-    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    # Small whole numbers: many products are equal, and all are exact.
+    a, b = (rng.integers(-2, 3, (n, 4)).astype(float) for n in (count_i, count_j))
     table = a @ b.T
-    expected = [
-        (i, int(table[i].argmax())) for i in range(count_i)
-        if table[:, table[i].argmax()].argmax() == i
-    ]
-    i, j = mutual_nearest_neighbors(torch.from_numpy(a), torch.from_numpy(b), max_bytes)
-    assert list(zip(i.tolist(), j.tolist(), strict=True)) == expected
+    i, j = (rows.tolist() for rows in mutual_nearest_neighbors(
+        torch.from_numpy(a), torch.from_numpy(b), max_bytes))
+    assert len(set(i)) == len(i)
+    assert len(set(j)) == len(j)
+    for row, column in zip(i, j, strict=True):
+        assert table[row, column] == table[row].max() == table[:, column].max()
+    strict = {
+        (row, column) for row, column in np.ndindex(table.shape)
+        if (table[row] >= table[row, column]).sum() == 1
+        and (table[:, column] >= table[row, column]).sum() == 1
+    }
+    assert strict <= set(zip(i, j, strict=True))
 
 
 @given(SEEDS, st.integers(3, 40))
@@ -167,7 +173,8 @@ def test_matches_without_a_common_motion_get_no_confidence() -> None:
     for count in (0, 1, 2):
         pair, _ = noisy_pair(np.random.default_rng(1), count, 0)
         empty = PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimate(pair)
-        assert (empty.inliers, empty.confidence) == (0, 0) or empty.confidence < 1e-6
+        assert empty.inliers == 0
+        assert empty.confidence < 1e-6
         np.testing.assert_array_equal(empty.T_i_j, np.eye(4))
 
 

@@ -56,7 +56,7 @@ def radius_neighbors(
     length = torch.searchsorted(keys, centre + 1, right=True) - start
 
     columns_q, columns_p = queries.T.contiguous(), points.T.contiguous()
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    found: list[tuple[Tensor, ...]] = []
     candidates = length.sum(1).cumsum(0)
     begin = 0
     while begin < count:
@@ -75,10 +75,7 @@ def radius_neighbors(
         offset = columns_p.index_select(1, index) - columns_q.index_select(1, query)
         distance = offset.square_().sum(0).sqrt_()
         near = (distance < radius).nonzero()[:, 0]
-        found.append((
-            query.index_select(0, near), index.index_select(0, near), distance.index_select(0,
-            near)
-        ))
+        found.append(tuple(x.index_select(0, near) for x in (query, index, distance)))
         begin = end
     query, index, distance = (torch.cat(part) for part in zip(*found, strict=True))
     return Neighbors(torch.bincount(query, minlength=count), index, distance)

@@ -17,13 +17,15 @@ class IrlsConfig:
     """
     The annealed loop: b of Eq. 14 shrinks from `start` times `scale` to `scale`.
 
-    scale: residual of a good edge, in the Frobenius norm of Eq. 14, where 5 degrees count as much
-    as 12 cm. power: 1 is Eq. 14 as printed, 2 the squared form of its source (Arrigoni et al.,
-    2016); the default falls off faster still, see docs/paper.md for the figures. inlier: in units
-    of `scale`, the residual up to which an edge counts as consistent.
+    scale: residual of a good edge, in the Frobenius norm of Eq. 14; 0.15 is a rotation by 6
+    degrees. unit: metres that count as much as a norm of 1. power: 1 is Eq. 14 as printed, 2 the
+    squared form of its source (Arrigoni et al., 2016); the default falls off faster still, see
+    docs/paper.md for the figures. inlier: in units of `scale`, the residual up to which an edge
+    counts as consistent.
     """
 
     scale: float = 0.15
+    unit: float = 1.0
     start: float = 6.0
     decay: float = 0.85
     iterations: int = 25
@@ -31,10 +33,13 @@ class IrlsConfig:
     inlier: float = 2.0
 
 
-def edge_residuals(poses: FloatArray, i: Index, j: Index, T_i_j: FloatArray) -> FloatArray:
-    """Return (E,) r* of Eq. 14: |T_ij - T_map_i^-1 T_map_j|_F."""
-    implied = np.linalg.inv(poses[i]) @ poses[j]
-    return np.linalg.norm(T_i_j - implied, axis=(1, 2))
+def edge_residuals(
+    poses: FloatArray, i: Index, j: Index, T_i_j: FloatArray, unit: float = 1.0
+) -> FloatArray:
+    """Return (E,) r* of Eq. 14: |T_ij - T_map_i^-1 T_map_j|_F, translations in `unit` metres."""
+    difference = T_i_j - np.linalg.inv(poses[i]) @ poses[j]
+    difference[:, :3, 3] /= unit
+    return np.linalg.norm(difference, axis=(1, 2))
 
 
 def cauchy_weights(residual: FloatArray, b: float, power: float) -> FloatArray:
@@ -59,7 +64,8 @@ def reweighted_sync(
     """
     for iteration in range(config.iterations):
         b = config.scale * max(1.0, config.start * config.decay**iteration)
-        c_global = cauchy_weights(edge_residuals(poses, i, j, T_i_j), b, config.power)
+        residual = edge_residuals(poses, i, j, T_i_j, config.unit)
+        c_global = cauchy_weights(residual, b, config.power)
         # The floor keeps the graph connected in the eyes of the solver.
         poses = transf_sync(count, i, j, T_i_j, weight * np.maximum(c_global, 1e-7))
     return poses

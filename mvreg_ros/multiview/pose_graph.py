@@ -45,6 +45,14 @@ class PoseGraphConfig:
     max_weight: float = 300.0
     irls: IrlsConfig = field(default_factory=IrlsConfig)
 
+    @classmethod
+    def for_voxel_size(cls, voxel_size: float) -> PoseGraphConfig:
+        """Return the defaults, which are for voxels of 2.5 cm, with all lengths scaled."""
+        scale = voxel_size / 0.025
+        return cls(
+            support_distance=cls.support_distance * scale, irls=IrlsConfig(unit=scale)
+        )
+
 
 @dataclass(frozen=True)
 class Synchronization:
@@ -87,12 +95,12 @@ def synchronize(
         count, edges.select(taken), forest[taken], np.minimum(weight[taken], config.max_weight),
         config.irls,
     )
-    residual = edge_residuals(poses, edges.i, edges.j, edges.T_i_j)
+    residual = edge_residuals(poses, edges.i, edges.j, edges.T_i_j, config.irls.unit)
     agrees = residual < config.irls.inlier * config.irls.scale
     used = taken & agrees
     component = components(count, edges.i[used], edges.j[used])
 
-    c_global = np.nan_to_num(cauchy_weights(residual, config.irls.scale, config.irls.power))
+    c_global = inside * cauchy_weights(residual, config.irls.scale, config.irls.power)
     verdict = np.where(used, Verdict.KEPT, Verdict.PRUNED).astype(object)
     reason = np.where(
         used, 'consistent', np.where(taken, 'inconsistent', np.where(
@@ -122,17 +130,36 @@ def supported_evidence(count: int, edges: Edges, config: PoseGraphConfig) -> Flo
 def synchronize_components(
     count: int, edges: Edges, tree: Index, weight: FloatArray, config: IrlsConfig
 ) -> FloatArray:
-    """Return (count, 4, 4) poses, each component from its own tree; NaN for a fragment alone."""
-    poses = np.full((count, 4, 4), np.nan)
-    component = components(count, edges.i, edges.j)
-    for label in range(component.max(initial=-1) + 1):
-        nodes = np.flatnonzero(component == label)
-        rows = np.flatnonzero(component[edges.i] == label)
+    """
+    Return (count, 4, 4) poses, the components each in a frame of its own.
+
+    Bridges are exact, since nothing contradicts them: they are taken out, the blocks between them
+    are synchronised from their own trees, and the blocks are chained along the bridges.
+    """
+    cut = bridges(edges.i, edges.j)
+    block = components(count, edges.i[~cut], edges.j[~cut])
+    block[block < 0] = block.max(initial=-1) + 1 + np.arange((block < 0).sum())
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    for label in np.unique(block[edges.i[~cut]]):
+        nodes = np.flatnonzero(block == label)
+        rows = np.flatnonzero((block[edges.i] == label) & ~cut)
         i, j = np.searchsorted(nodes, edges.i[rows]), np.searchsorted(nodes, edges.j[rows])
         T_i_j, trunk = edges.T_i_j[rows], tree[rows]
         start = chain_poses(len(nodes), i[trunk], j[trunk], T_i_j[trunk])
         poses[nodes] = reweighted_sync(len(nodes), i, j, T_i_j, weight[rows], start, config)
-    return poses
+
+    i, j = edges.i[cut], edges.j[cut]
+    T_blocks = poses[i] @ edges.T_i_j[cut] @ np.linalg.inv(poses[j])
+    frames = np.tile(np.eye(4), (block.max(initial=-1) + 1, 1, 1))
+    part = components(len(frames), block[i], block[j])
+    for label in range(part.max(initial=-1) + 1):
+        blocks = np.flatnonzero(part == label)
+        rows = np.flatnonzero(part[block[i]] == label)
+        frames[blocks] = chain_poses(
+            len(blocks), np.searchsorted(blocks, block[i[rows]]),
+            np.searchsorted(blocks, block[j[rows]]), T_blocks[rows],
+        )
+    return frames[block] @ poses
 
 
 def anchored(poses: FloatArray, component: Index) -> FloatArray:

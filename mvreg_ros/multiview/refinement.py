@@ -20,6 +20,8 @@ import numpy as np
 import small_gicp
 import torch
 
+VOXEL_SIZE = 0.025  # metres, of the world in which GICP works
+
 
 @dataclass(frozen=True)
 class RefinementConfig:
@@ -44,14 +46,20 @@ class RefinementConfig:
 
 
 class GicpCloud:
-    """A fragment with the covariances and the search tree that GICP needs."""
+    """
+    A fragment with the covariances and the search tree that GICP needs.
 
-    def __init__(self, fragment: Fragment, spacing: float, neighbors: int) -> None:
-        """Thin the fragment to `spacing` metres and fit a covariance to each point."""
-        rows = voxel_down_sample(torch.from_numpy(fragment.points), spacing).numpy()
-        self.points = small_gicp.PointCloud(fragment.points[rows].astype(np.float64))
+    Its points are scaled so that a voxel is 2.5 cm: GICP's own constants are in metres.
+    """
+
+    def __init__(self, fragment: Fragment, voxel_size: float, config: RefinementConfig) -> None:
+        """Thin the fragment and fit a covariance to each point."""
+        points = torch.from_numpy(fragment.points)
+        rows = voxel_down_sample(points, config.spacing * voxel_size).numpy()
+        scaled = fragment.points[rows].astype(np.float64) * (VOXEL_SIZE / voxel_size)
+        self.points = small_gicp.PointCloud(scaled)
         self.tree = small_gicp.KdTree(self.points)
-        small_gicp.estimate_covariances(self.points, self.tree, neighbors)
+        small_gicp.estimate_covariances(self.points, self.tree, config.neighbors)
 
 
 def refine_edges(
@@ -70,7 +78,7 @@ def refine_edges(
     for done, row in enumerate(rows):
         i, j = int(edges.i[row]), int(edges.j[row])
         for k in {i, j} - clouds.keys():
-            clouds[k] = GicpCloud(fragments[k], config.spacing * voxel_size, config.neighbors)
+            clouds[k] = GicpCloud(fragments[k], voxel_size, config)
         start = np.linalg.inv(poses[i]) @ poses[j]
         found = align(clouds[i], clouds[j], start, voxel_size, config)
         if found is not None:
@@ -84,18 +92,25 @@ def align(
     config: RefinementConfig,
 ) -> tuple[FloatArray, FloatArray] | None:
     """Return T_target_source and its information (6, 6), or None where ICP has strayed."""
-    T = T_target_source
+    scale = voxel_size / VOXEL_SIZE
+    start = T_target_source.copy()
+    start[:3, 3] /= scale
+    T = start
     for distance in config.distances:
         result = small_gicp.align(
             target.points, source.points, target.tree, T, registration_type='GICP',
-            max_correspondence_distance=distance * voxel_size,
+            max_correspondence_distance=distance * VOXEL_SIZE,
             max_iterations=config.max_iterations, num_threads=1,
         )
         T = np.array(result.T_target_source)
-    motion = np.linalg.inv(T_target_source) @ T
-    trusted = (
-        result.num_inliers >= config.min_points
-        and rotation_angle(motion[:3, :3]) < config.max_angle
-        and np.linalg.norm(motion[:3, 3]) < config.max_motion * voxel_size
-    )
-    return (T, config.information_scale * swap_order(np.array(result.H))) if trusted else None
+    motion = np.linalg.inv(start) @ T
+    if (
+        result.num_inliers < config.min_points
+        or rotation_angle(motion[:3, :3]) > config.max_angle
+        or np.linalg.norm(motion[:3, 3]) > config.max_motion * VOXEL_SIZE
+    ):
+        return None
+    T[:3, 3] *= scale
+    metres = np.array([1 / scale] * 3 + [1.0] * 3)
+    information = config.information_scale * swap_order(np.array(result.H))
+    return T, metres[:, None] * information * metres

@@ -13,7 +13,7 @@ def correspondence_information(points_j: Tensor, weights: Tensor, sigma: float) 
     Return the (6, 6) information of T_i_j: sum_l w_l G_l^T G_l / sigma^2, G = [I | -[p]x].
 
     points_j: (K, 3) in the frame of fragment j; weights: (K,); sigma: metres, of one coordinate of
-    a correspondence. Translation before rotation, as the benchmark's gt.info has it.
+    a correspondence. Translation before rotation.
     """
     zero = torch.zeros_like(points_j[:, 0])
     x, y, z = points_j.unbind(1)

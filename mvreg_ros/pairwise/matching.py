@@ -36,6 +36,9 @@ def mutual_nearest_neighbors(
         score_j = torch.maximum(score_j, scores.amax(0))
     j = torch.cat(best_j)
     i = (torch.cat(score_i) >= score_j[j]).nonzero()[:, 0]
+    # Of equals the first: a descriptor of j has one partner.
+    first = j[i].new_full((len(descriptors_j),), len(j)).scatter_reduce(0, j[i], i, 'amin')
+    i = i[first[j[i]] == i]
     return i, j[i]
 
 

@@ -48,7 +48,7 @@ class PairwiseRegistration:
 
     def estimate(self, pair: Correspondences) -> PairRegistration:
         """Return the relative pose that the correspondences support, with no further check."""
-        # What is small and delicate is done on the CPU in double precision, which MPS has not.
+        # What is small and delicate is done on the CPU in double precision.
         weights, source, target = (
             x.to('cpu', torch.float64) for x in (self.psi_init(pair), pair.points_j, pair.points_i)
         )
@@ -61,7 +61,7 @@ class PairwiseRegistration:
         # A correspondence is as exact as the keypoints are dense, half the inlier distance.
         information = correspondence_information(source, weights, self.inlier_distance / 2)
         return PairRegistration(
-            pair.i, pair.j, T.numpy(), weights, inliers, float(inliers),
+            pair.i, pair.j, T.numpy(), inliers, float(inliers),
             float(inlier_confidence(inliers)), information.numpy(),
         )
 

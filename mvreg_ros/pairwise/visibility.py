@@ -15,6 +15,8 @@ from mvreg_ros.types import FragmentFeatures
 import torch
 from torch import Tensor
 
+MAX_POINTS = 2500  # of each fragment that are held against what the other saw
+
 
 def contradiction(
     target: FragmentFeatures, source: FragmentFeatures, T_target_source: Tensor,
@@ -32,6 +34,7 @@ def contradiction(
     back = (target.points - T[:3, 3]) @ T[:3, :3]
     counts = torch.zeros(2, dtype=torch.int64)
     for points, seen in ((there, target), (back, source)):
+        points = points[:: 1 + len(points) // MAX_POINTS]
         counts += agreement(points, seen, tolerance, max_angle).cpu()
     agree, contradict = counts.tolist()
     return contradict / max(1, agree + contradict)
