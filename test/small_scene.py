@@ -36,7 +36,8 @@ def fragments(seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
     for center in CENTERS:
         T = np.eye(4)
         T[:3, :3] = Rotation.from_euler('z', rng.uniform(0, 360), degrees=True).as_matrix()
-        T[:3, 3] = *center, 2.0
+        # Far from the middle of the fragment, where a frame may well be.
+        T[:3, 3] = *(center + np.array([1.0, -0.8])), 2.0
         near = field[np.linalg.norm(field[:, :2] - center, axis=1) < RADIUS]
         local = (near - T[:3, 3]) @ T[:3, :3]
         clouds.append((local + rng.normal(0, 0.003, local.shape)).astype(np.float32))

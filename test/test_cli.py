@@ -169,7 +169,7 @@ def test_evaluate_scores_a_scene(
     assert metrics['3dlomatch']['mean']['pairs_evaluated'] == 0
     figures = metrics['scenes']['field']
     assert set(figures) == FIGURES and metrics['mean']['rr_multiview'] == figures['rr_multiview']
-    assert figures['rr_multiview'] == 1 and figures['coverage'] == 1
+    assert figures['rr_pairwise'] == figures['rr_multiview'] == figures['coverage'] == 1
     assert figures['rotation_deg']['ecdf']['3'] == 1 and figures['translation_m']['mean'] < 0.05
     assert figures['pairs_evaluated'] == 3
     assert {'reading', 'features', 'pairs', 'synchronization'} <= set(figures['seconds'])
