@@ -21,7 +21,7 @@ demo: setup
 	$(PYTHON) -m mvreg_ros.node.demo
 
 test: setup
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(PYTHON) -m pytest test/test_style.py

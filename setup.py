@@ -71,6 +71,7 @@ setup(
             'packaging>=23',
             'pydocstyle>=6.3',
             'pytest>=8.2',
+            'pytest-xdist>=3.5',
             'ros-ament-flake8>=0.17',
             'ros-ament-lint>=0.17',
             'ros-ament-pep257>=0.17',
