@@ -13,10 +13,12 @@ from mvreg_ros.data.scenes import Scene
 from mvreg_ros.evaluation.metrics import Pair
 from mvreg_ros.evaluation.protocol import peak_memory_mb, SceneResult
 from mvreg_ros.multiview import synchronize
-from mvreg_ros.register import MultiviewRegistration
+from mvreg_ros.multiview.centering import centered, shift
+from mvreg_ros.register import as_fragment, MultiviewRegistration
 from mvreg_ros.types import (
     Edges,
     FloatArray,
+    Fragment,
     FragmentFeatures,
     no_progress,
     PairRegistration,
@@ -25,6 +27,7 @@ from mvreg_ros.types import (
     Verdict,
 )
 import numpy as np
+from numpy.typing import NDArray
 
 # Recorded estimates come without evidence; all get the same, enough to be believed.
 RECORDED_INLIERS = 100
@@ -34,6 +37,18 @@ class RecordingRegistration(MultiviewRegistration):
     """The pipeline, with the pairwise estimates of its last run kept as they were made."""
 
     pairwise: dict[Pair, FloatArray]
+
+    def register(
+        self, clouds: Sequence[NDArray | Fragment], progress: Progress = no_progress,
+    ) -> Registration:
+        """Register, and bring what was recorded back from the middles of the fragments."""
+        fragments = [self.prepare(as_fragment(cloud, k)) for k, cloud in enumerate(clouds)]
+        registration = super().register(fragments, progress)
+        T_fragment_center = shift([centered(fragment)[1] for fragment in fragments])
+        T_center_fragment = np.linalg.inv(T_fragment_center)
+        self.pairwise = {(i, j): T_fragment_center[i] @ T_i_j @ T_center_fragment[j]
+                         for (i, j), T_i_j in self.pairwise.items()}
+        return registration
 
     def register_pairs(
         self, features: Sequence[FragmentFeatures], progress: Progress = no_progress,
