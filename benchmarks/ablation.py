@@ -19,6 +19,7 @@ from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.data.clouds import read_fragment
 from mvreg_ros.data.scenes import cloud_scenes, Scene
 from mvreg_ros.evaluation.protocol import SceneResult, summarize
+from mvreg_ros.multiview.centering import centered, restored
 from mvreg_ros.multiview.graph import components
 from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.optimization import optimize_poses
@@ -26,7 +27,7 @@ from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, syn
 from mvreg_ros.multiview.refinement import refine_edges
 from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.register import MultiviewRegistration
-from mvreg_ros.types import Edges, Fragment, Registration
+from mvreg_ros.types import Edges, FloatArray, Fragment, Registration
 import numpy as np
 
 TAU = 0.85
@@ -58,15 +59,16 @@ VARIANTS: dict[str, Callable[[int, Edges], Synchronization]] = {
 REFINED = 'the same as shipped, refined'
 
 
-def as_result(
-    scene: Scene, graph: Synchronization, pairwise: dict
-) -> SceneResult:
-    """Return a synchronisation in the form that the protocol scores."""
+def as_result(scene: Scene, graph: Synchronization, centers: FloatArray) -> SceneResult:
+    """Return a synchronisation of centred fragments in the form that the protocol scores."""
     count, placed = len(graph.component), graph.component >= 0
+    poses, covariances, edges = restored(
+        graph.poses, np.full((count, 6, 6), np.nan), graph.edges, centers
+    )
     return SceneResult(scene, Registration(
-        graph.poses, placed, graph.component, np.full((count, 6, 6), np.nan), graph.edges,
+        poses, placed, graph.component, covariances, edges,
         np.where(placed, '', 'no_link').astype(object), {},
-    ), pairwise, 0.0)
+    ), {}, 0.0)
 
 
 def refined(
@@ -89,18 +91,17 @@ def main() -> None:
     results: dict[str, list[SceneResult]] = {name: [] for name in (*VARIANTS, REFINED)}
     for scene in cloud_scenes(args.root, '3dmatch', args.scenes):
         progress = ProgressReport(f'{scene.name}: ')
-        fragments = [
+        given = [
             pipeline.prepare(read_fragment(path, k)) for k, path in enumerate(scene.clouds)
         ]
+        fragments, centers = (list(x) for x in zip(*map(centered, given), strict=True))
         edges = Edges.of(pipeline.register_pairs(pipeline.describe(fragments, progress), progress))
         progress.close()
-        pairs = zip(edges.i.tolist(), edges.j.tolist(), strict=True)
-        pairwise = dict(zip(pairs, edges.T_i_j, strict=True))
         for name, synchronization in VARIANTS.items():
             graph = synchronization(scene.count, edges)
-            results[name].append(as_result(scene, graph, pairwise))
+            results[name].append(as_result(scene, graph, np.stack(centers)))
         graph = refined(fragments, synchronize(scene.count, edges, TAU), pipeline.voxel_size)
-        results[REFINED].append(as_result(scene, graph, pairwise))
+        results[REFINED].append(as_result(scene, graph, np.stack(centers)))
     rows = ['| back end | 3DMatch | 3DLoMatch | rotation < 3° | translation < 10 cm |',
             '|---' * 5 + '|']
     for name, scenes in results.items():
