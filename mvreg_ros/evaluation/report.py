@@ -130,5 +130,5 @@ def _histogram(edges: Edges) -> list[dict[str, Any]]:
 def confidence_color(confidence: float) -> str:
     """Return red for 0 over amber to blue for 1, which the colour-blind can tell apart too."""
     stops = np.array([[215, 48, 31], [242, 169, 59], [33, 102, 172]])
-    color = [np.interp(confidence, [0, 0.5, 1], stops[:, k]) for k in range(3)]
+    color = [float(np.interp(confidence, [0, 0.5, 1], stops[:, k])) for k in range(3)]
     return '#' + ''.join(f'{round(value):02x}' for value in color)

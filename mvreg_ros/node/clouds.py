@@ -25,7 +25,7 @@ def points_from_cloud(cloud: PointCloud2) -> NDArray[np.float32]:
     """
     fields = _coordinate_fields(cloud)
     _check_sizes(cloud, fields)
-    grid = np.ndarray(
+    grid: np.ndarray = np.ndarray(
         (cloud.height, cloud.width),
         np.dtype({
             'names': ['x', 'y', 'z'],
