@@ -84,7 +84,7 @@ def main() -> None:
     """Register the pairs of every scene once and synchronise them in every way."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('root', type=Path)
-    parser.add_argument('--scenes', nargs='+', default=None)
+    parser.add_argument('--scenes', nargs='+', default=())
     parser.add_argument('--out', type=Path, default=Path('ablation.md'))
     args = parser.parse_args()
     pipeline = MultiviewRegistration.from_pretrained()

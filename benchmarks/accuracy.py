@@ -36,7 +36,7 @@ def main() -> None:
     """Run every method on every scene and print the table of means."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('root', type=Path)
-    parser.add_argument('--scenes', nargs='+', default=None)
+    parser.add_argument('--scenes', nargs='+', default=())
     parser.add_argument('--out', type=Path, default=Path('accuracy.md'))
     args = parser.parse_args()
     results: dict[str, list[SceneResult]] = {method: [] for method in METHODS}
