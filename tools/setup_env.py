@@ -26,7 +26,7 @@ MINORS = (10, 11, 12, 13)
 TORCH = 'torch==2.13.0'
 TORCH_CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 # A change of any of these runs the set-up again.
-SOURCES = ('pyproject.toml', 'setup.py', 'setup.cfg', 'tools/*.py')
+SOURCES = ('setup.py', 'setup.cfg', 'tools/*.py')
 # By file and not by import, because the package's requirements are not installed yet.
 LIBRARIES = runpy.run_path(str(ROOT / 'mvreg_ros' / 'doctor.py'))['DEBIAN_PACKAGES']
 # Prints: minor version, base interpreter, has venv, has C headers, missing libraries.
