@@ -12,6 +12,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
+import os
 from pathlib import Path
 import signal
 import sys
@@ -106,18 +107,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         args = build_parser().parse_args(arguments)
+        code = 0
         if args.command == 'doctor':
-            return import_module('mvreg_ros.doctor').main()
-        import_module(f'mvreg_ros.commands.{args.command}').run(args)
+            code = import_module('mvreg_ros.doctor').main()
+        else:
+            import_module(f'mvreg_ros.commands.{args.command}').run(args)
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f'mvreg: error: {error}', file=sys.stderr)  # noqa: T201
         return 2
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough; Python would flush into the pipe once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt as interrupt:
         print('mvreg: interrupted, nothing was written', file=sys.stderr)  # noqa: T201
         return 143 if isinstance(interrupt, _Terminated) else 130
     finally:
         signal.signal(signal.SIGTERM, before)
-    return 0
 
 
 class _Terminated(KeyboardInterrupt):

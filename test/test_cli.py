@@ -69,6 +69,17 @@ def test_version_and_help(capsys: pytest.CaptureFixture) -> None:
     assert '--no-refine' in text and '--map-frame' not in text
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, '-m', 'mvreg_ros.cli', 'doctor'], stdout=writer, stderr=subprocess.PIPE,
+        text=True, check=False)
+    os.close(writer)
+    assert process.returncode == 0
+    assert process.stderr == ''
+
+
 @pytest.mark.parametrize(('arguments', 'cause'), [
     ([], 'required: COMMAND'),
     (['fly'], "invalid choice: 'fly'"),
