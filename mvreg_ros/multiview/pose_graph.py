@@ -24,6 +24,7 @@ from mvreg_ros.multiview.support import triplet_support
 from mvreg_ros.pairwise.confidence import inlier_confidence
 from mvreg_ros.types import Edges, FloatArray, Verdict
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,13 @@ class Synchronization:
 
     poses: (S, 4, 4) T_map_fragment, the first fragment of each component at the identity, NaN for
     a fragment alone. component: (S,) 0 is the largest, -1 a fragment alone. edges: with verdicts
-    and joint confidences.
+    and joint confidences. pairwise: the same edges as the pairs alone gave them.
     """
 
     poses: FloatArray
     component: Index
     edges: Edges
+    pairwise: Edges
 
 
 def synchronize(
@@ -95,12 +97,24 @@ def synchronize(
         count, edges.select(taken), forest[taken], np.minimum(weight[taken], config.max_weight),
         config.irls,
     )
-    residual = edge_residuals(poses, edges.i, edges.j, edges.T_i_j, config.irls.unit)
-    agrees = residual < config.irls.inlier * config.irls.scale
-    used = taken & agrees
-    component = components(count, edges.i[used], edges.j[used])
+    return judged(edges, poses, taken, inside, c_local, config.irls, pairwise=edges)
 
-    c_global = inside * cauchy_weights(residual, config.irls.scale, config.irls.power)
+
+def judged(
+    edges: Edges, poses: FloatArray, taken: NDArray, inside: NDArray, c_local: FloatArray,
+    config: IrlsConfig, pairwise: Edges,
+) -> Synchronization:
+    """
+    Return the poses with a verdict, a reason and the joint confidence (Eq. 15) for every edge.
+
+    taken: (E,) True for the edges that the poses were found from. inside: (E,) True where the
+    poses of both ends have a frame in common. Edges that were taken and disagree are pruned.
+    """
+    residual = edge_residuals(poses, edges.i, edges.j, edges.T_i_j, config.unit)
+    used = taken & (residual < config.inlier * config.scale)
+    component = components(len(poses), edges.i[used], edges.j[used])
+
+    c_global = inside * cauchy_weights(residual, config.scale, config.power)
     verdict = np.where(used, Verdict.KEPT, Verdict.PRUNED).astype(object)
     reason = np.where(
         used, 'consistent', np.where(taken, 'inconsistent', np.where(
@@ -110,10 +124,10 @@ def synchronize(
     bridge = used.copy()
     bridge[used] = bridges(edges.i[used], edges.j[used])
     verdict[bridge], reason[bridge] = Verdict.BRIDGE, 'only_link'
-    judged = replace(
+    decided = replace(
         edges, confidence=harmonic_mean(c_local, c_global), verdict=verdict, reason=reason
     )
-    return Synchronization(anchored(poses, component), component, judged)
+    return Synchronization(anchored(poses, component), component, decided, pairwise)
 
 
 def supported_evidence(count: int, edges: Edges, config: PoseGraphConfig) -> FloatArray:
