@@ -1,8 +1,10 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that decides which device is used."""
+"""The one place that decides which device is used, and in which precision."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
 
 from mvreg_ros.types import InputError
 import torch
@@ -22,3 +24,11 @@ def select_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f'device {name!r} cannot be used here, take auto: {error}') from error
     return device
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """Return the context for inference: half precision on CUDA, nothing elsewhere."""
+    if device.type != 'cuda':
+        return nullcontext()
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast('cuda', torch.bfloat16 if native else torch.float16)
