@@ -19,6 +19,7 @@ from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.data.clouds import read_fragment
 from mvreg_ros.data.scenes import cloud_scenes, Scene
 from mvreg_ros.evaluation.protocol import SceneResult, summarize
+from mvreg_ros.methods.geometric import GeometricMethod
 from mvreg_ros.multiview.centering import centered, restored
 from mvreg_ros.multiview.graph import components
 from mvreg_ros.multiview.irls import IrlsConfig
@@ -29,6 +30,7 @@ from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import Edges, FloatArray, Fragment, Registration
 import numpy as np
+import torch
 
 TAU = 0.85
 
@@ -37,7 +39,7 @@ def spectral(count: int, edges: Edges, weighted: bool) -> Synchronization:
     """Return Eq. 28-34 on all edges at once: no start, no reweighting, no pruning."""
     c = np.maximum(edges.confidence, 1e-6) if weighted else np.ones(len(edges))
     poses = transf_sync(count, edges.i, edges.j, edges.T_i_j, c)
-    return Synchronization(poses, components(count, edges.i, edges.j), edges)
+    return Synchronization(poses, components(count, edges.i, edges.j), edges, edges)
 
 
 def variant(**config: object) -> Callable[[int, Edges], Synchronization]:
@@ -77,7 +79,7 @@ def refined(
     """Return the poses after GICP on the edges in use and the final optimisation."""
     edges = refine_edges(fragments, graph.edges, graph.poses, voxel_size)
     poses, _ = optimize_poses(graph.poses, graph.component, edges)
-    return Synchronization(poses, graph.component, edges)
+    return replace(graph, poses=poses, edges=edges)
 
 
 def main() -> None:
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('ablation.md'))
     args = parser.parse_args()
     pipeline = MultiviewRegistration.from_pretrained()
+    method = GeometricMethod(pipeline.voxel_size, torch.device('cpu'))
     results: dict[str, list[SceneResult]] = {name: [] for name in (*VARIANTS, REFINED)}
     for scene in cloud_scenes(args.root, '3dmatch', args.scenes):
         progress = ProgressReport(f'{scene.name}: ')
@@ -95,7 +98,7 @@ def main() -> None:
             pipeline.prepare(read_fragment(path, k)) for k, path in enumerate(scene.clouds)
         ]
         fragments, centers = (list(x) for x in zip(*map(centered, given), strict=True))
-        edges = Edges.of(pipeline.register_pairs(pipeline.describe(fragments, progress), progress))
+        edges = Edges.of(method.register_pairs(pipeline.describe(fragments, progress), progress))
         progress.close()
         for name, synchronization in VARIANTS.items():
             graph = synchronization(scene.count, edges)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import gtsam
 from mvreg_ros.commands.console import ProgressReport
+from mvreg_ros.methods.geometric import GeometricMethod
 from mvreg_ros.multiview.se3 import ROTATION_FIRST
 from mvreg_ros.multiview.support import rotation_angle
 from mvreg_ros.pairwise.confidence import inlier_confidence
@@ -26,6 +27,7 @@ from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.simulate.session import simulate_session, SimulatedSession
 from mvreg_ros.types import FloatArray, FragmentFeatures, PairRegistration
 import numpy as np
+import torch
 
 BINS = (0, 10, 20, 30, 40, 50, 70, 100, 10**9)
 MAX_ANGLE, MAX_DISTANCE = np.radians(15), 0.3
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('confidence.md'))
     args = parser.parse_args()
     pipeline = MultiviewRegistration.from_pretrained()
+    method = GeometricMethod(pipeline.voxel_size, torch.device('cpu'))
     sessions, features, distances = [], [], []
     for seed in range(100, 100 + args.flats):
         progress = ProgressReport(f'flat {seed}: ')
@@ -52,11 +55,11 @@ def main() -> None:
 
     inliers, right = [], []
     for session, described in zip(sessions, features, strict=True):
-        for pair in pipeline.register_pairs(described):
+        for pair in method.register_pairs(described):
             inliers.append(pair.inliers)
             right.append(is_right(pair, session.T_world_fragment))
     across = [
-        pair.inliers for a, b in combinations(features, 2) for pair in cross(pipeline, a, b)
+        pair.inliers for a, b in combinations(features, 2) for pair in cross(method, a, b)
     ]
     text = table(np.array(inliers), np.array(right), np.array(across))
     text += (
@@ -68,12 +71,12 @@ def main() -> None:
 
 
 def cross(
-    pipeline: MultiviewRegistration, a: list[FragmentFeatures], b: list[FragmentFeatures]
+    method: GeometricMethod, a: list[FragmentFeatures], b: list[FragmentFeatures]
 ) -> list[PairRegistration]:
     """Return the registrations of every fragment of one flat with every one of another."""
     return list(ordered_map(
-        lambda pair: pipeline.register_pair(0, 1, *pair), list(product(a, b)),
-        pipeline.workers,
+        lambda pair: method.register_pair(0, 1, *pair), list(product(a, b)),
+        method.workers,
     ))
 
 

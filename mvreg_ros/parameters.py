@@ -55,8 +55,15 @@ class Parameter:
 PARAMETERS = (
     Parameter(
         'method', 'fpfh',
-        'How fragments are described and matched. fpfh: geometric, nothing learned.',
-        choices=('fpfh',), read_only=True,
+        'How fragments are described, matched and weighed. fpfh: geometric, nothing learned. '
+        'lmpcr: the networks of the paper, with the weights of the parameter weights.',
+        choices=('fpfh', 'lmpcr'), read_only=True,
+    ),
+    Parameter(
+        'weights', '',
+        'The .safetensors file that method lmpcr takes its weights from, as mvreg weights convert '
+        'or the training writes it.',
+        read_only=True,
     ),
     Parameter(
         'device', 'auto', 'auto, cpu, cuda or cuda:1. auto takes CUDA where torch finds it.',

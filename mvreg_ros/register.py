@@ -4,32 +4,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import combinations
-import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from mvreg_ros.device import select_device
-from mvreg_ros.features.descriptor import Descriptor, FpfhDescriptor
 from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.methods.geometric import GeometricMethod
+from mvreg_ros.methods.learned import LearnedMethod
+from mvreg_ros.methods.method import Method, Stopwatch
 from mvreg_ros.multiview.centering import centered, restored
 from mvreg_ros.multiview.optimization import optimize_poses
-from mvreg_ros.multiview.pose_graph import PoseGraphConfig, synchronize
+from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.multiview.refinement import refine_edges
-from mvreg_ros.pairwise.consistency import SpatialConsistency
-from mvreg_ros.pairwise.registration import PairwiseRegistration
-from mvreg_ros.parallel import ordered_map, workers_for
+from mvreg_ros.parallel import ordered_map
 from mvreg_ros.parameters import checked, Value
 from mvreg_ros.types import (
-    Edges,
     FloatArray,
     Fragment,
     FragmentFeatures,
     InputError,
     no_progress,
-    PairRegistration,
     Progress,
     Registration,
 )
@@ -40,7 +35,6 @@ import torch
 Pipeline = TypeVar('Pipeline', bound='MultiviewRegistration')
 
 MIN_POINTS = 100
-INLIER_VOXELS = 4.0
 MAX_COORDINATE = 1e4
 
 
@@ -48,37 +42,32 @@ class MultiviewRegistration:
     """
     Registers point-cloud fragments in one common frame.
 
-    parameters: the rows of the parameter table that it was built with. descriptor: phi's feature
-    space. register_pair: psi and Eq. 4.
+    parameters: the rows of the parameter table that it was built with. method: what they chose.
     """
 
-    def __init__(
-        self, parameters: dict[str, Value], descriptor: Descriptor,
-        register_pair: PairwiseRegistration,
-    ) -> None:
+    def __init__(self, parameters: dict[str, Value], method: Method) -> None:
         """Put a pipeline together from its parts; `from_pretrained` does it from parameters."""
         self.parameters = parameters
-        self.descriptor = descriptor
-        self.register_pair = register_pair
+        self.method = method
         self.voxel_size = float(parameters['voxel_size'])
-        self.workers = workers_for(select_device(str(parameters['device'])))
 
     @classmethod
     def from_pretrained(cls: type[Pipeline], **parameters: object) -> Pipeline:
         """
         Build the pipeline from rows of the parameter table, such as voxel_size=0.05.
 
-        Raises InputError for an unknown name, a wrong type, a value out of range or a device that
-        does not exist.
+        Raises InputError for an unknown name, a wrong type, a value out of range, a device that
+        does not exist or weights that cannot be used.
         """
         values = checked(parameters)
+        device = select_device(str(values['device']))
         voxel_size = float(values['voxel_size'])
-        inlier_distance = INLIER_VOXELS * voxel_size
-        return cls(
-            values,
-            FpfhDescriptor(voxel_size, select_device(str(values['device']))),
-            PairwiseRegistration(SpatialConsistency(inlier_distance), inlier_distance),
-        )
+        method: Method
+        if values['method'] == 'lmpcr':
+            method = LearnedMethod.from_file(str(values['weights']), voxel_size, device)
+        else:
+            method = GeometricMethod(voxel_size, device)
+        return cls(values, method)
 
     def register(
         self, clouds: Sequence[NDArray | Fragment], progress: Progress = no_progress
@@ -96,14 +85,7 @@ class MultiviewRegistration:
         watch = Stopwatch()
         with watch('features'):
             features = self.describe(fragments, progress)
-        with watch('pairs'):
-            edges = Edges.of(self.register_pairs(features, progress))
-        with watch('synchronization'):
-            graph = synchronize(
-                len(fragments), edges, float(self.parameters['min_confidence']),
-                PoseGraphConfig.for_voxel_size(self.voxel_size),
-            )
-            progress('synchronization', 1, 1)
+        graph = self.solve(features, watch, progress)
         poses, edges = graph.poses, graph.edges
         covariances = np.full((len(fragments), 6, 6), np.nan)
         if self.parameters['refine']:
@@ -139,40 +121,18 @@ class MultiviewRegistration:
     ) -> list[FragmentFeatures]:
         """Return the keypoints and descriptors of prepared fragments."""
         features = []
-        for feature in ordered_map(self.descriptor, fragments, self.workers):
+        for feature in ordered_map(self.method.descriptor, fragments, self.method.workers):
             features.append(feature)
             progress('features', len(features), len(fragments))
         return features
 
-    def register_pairs(
-        self, features: Sequence[FragmentFeatures], progress: Progress = no_progress
-    ) -> list[PairRegistration]:
-        """Return the relative pose of each pair of fragments."""
-        pairs = list(combinations(range(len(features)), 2))
-
-        def register(pair: tuple[int, int]) -> PairRegistration:
-            i, j = pair
-            return self.register_pair(i, j, features[i], features[j])
-
-        registrations = []
-        for registration in ordered_map(register, pairs, self.workers):
-            registrations.append(registration)
-            progress('pairs', len(registrations), len(pairs))
-        return registrations
-
-
-@dataclass
-class Stopwatch:
-    """Adds up the seconds spent in each stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time the block."""
-        begin = time.perf_counter()
-        yield
-        self.seconds[stage] = time.perf_counter() - begin
+    def solve(
+        self, features: Sequence[FragmentFeatures], watch: Stopwatch,
+        progress: Progress = no_progress,
+    ) -> Synchronization:
+        """Return the pose graph of described fragments."""
+        tau_p = float(self.parameters['min_confidence'])
+        return self.method.solve(features, tau_p, watch, progress)
 
 
 def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:

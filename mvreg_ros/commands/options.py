@@ -20,7 +20,8 @@ def add_parameters(parser: ArgumentParser) -> None:
 
 
 def _options(parameter: Parameter) -> dict:
-    text = f'{parameter.description} Default: {parameter.default}.'.replace('%', '%%')
+    default = 'none' if parameter.default == '' else parameter.default
+    text = f'{parameter.description} Default: {default}.'.replace('%', '%%')
     if isinstance(parameter.default, bool):
         return {'action': BooleanOptionalAction, 'default': parameter.default, 'help': text}
     return {'type': type(parameter.default), 'default': parameter.default, 'help': text,

@@ -12,8 +12,10 @@ from mvreg_ros.data.clouds import read_fragments
 from mvreg_ros.data.scenes import Scene
 from mvreg_ros.evaluation.metrics import Pair
 from mvreg_ros.evaluation.protocol import peak_memory_mb, SceneResult
+from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview import synchronize
 from mvreg_ros.multiview.centering import centered, shift
+from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.register import as_fragment, MultiviewRegistration
 from mvreg_ros.types import (
     Edges,
@@ -21,7 +23,6 @@ from mvreg_ros.types import (
     Fragment,
     FragmentFeatures,
     no_progress,
-    PairRegistration,
     Progress,
     Registration,
     Verdict,
@@ -50,13 +51,16 @@ class RecordingRegistration(MultiviewRegistration):
                          for (i, j), T_i_j in self.pairwise.items()}
         return registration
 
-    def register_pairs(
-        self, features: Sequence[FragmentFeatures], progress: Progress = no_progress,
-    ) -> list[PairRegistration]:
-        """Return the relative pose of each pair; one without inliers is no estimate."""
-        pairs = super().register_pairs(features, progress)
-        self.pairwise = {(pair.i, pair.j): pair.T_i_j for pair in pairs if pair.inliers}
-        return pairs
+    def solve(
+        self, features: Sequence[FragmentFeatures], watch: Stopwatch,
+        progress: Progress = no_progress,
+    ) -> Synchronization:
+        """Return the pose graph, and keep its pairs; one without inliers is no estimate."""
+        graph = super().solve(features, watch, progress)
+        pairs = graph.pairwise.select(graph.pairwise.inliers > 0)
+        keys = zip(pairs.i.tolist(), pairs.j.tolist(), strict=True)
+        self.pairwise = dict(zip(keys, pairs.T_i_j, strict=True))
+        return graph
 
 
 def register_scene(

@@ -1,0 +1,67 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Method `fpfh`: the paper's pipeline with geometry in the place of each network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from mvreg_ros.features.descriptor import FpfhDescriptor
+from mvreg_ros.methods.method import Stopwatch
+from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
+from mvreg_ros.pairwise.consistency import SpatialConsistency
+from mvreg_ros.pairwise.registration import PairwiseRegistration
+from mvreg_ros.parallel import ordered_map, workers_for
+from mvreg_ros.types import Edges, FragmentFeatures, no_progress, PairRegistration, Progress
+import torch
+
+INLIER_VOXELS = 4.0
+
+
+class GeometricMethod:
+    """
+    FPFH, spatial consistency, and a curve over the inliers.
+
+    descriptor: phi's feature space. register_pair: psi and Eq. 4.
+    """
+
+    def __init__(self, voxel_size: float, device: torch.device) -> None:
+        """Scale everything with the voxel size, metres."""
+        inlier_distance = INLIER_VOXELS * voxel_size
+        self.voxel_size = voxel_size
+        self.workers = workers_for(device)
+        self.descriptor = FpfhDescriptor(voxel_size, device)
+        self.register_pair = PairwiseRegistration(
+            SpatialConsistency(inlier_distance), inlier_distance)
+
+    def solve(
+        self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,
+        progress: Progress,
+    ) -> Synchronization:
+        """Return the poses of described fragments, see `Method`."""
+        with watch('pairs'):
+            edges = Edges.of(self.register_pairs(features, progress))
+        with watch('synchronization'):
+            graph = synchronize(
+                len(features), edges, min_confidence,
+                PoseGraphConfig.for_voxel_size(self.voxel_size),
+            )
+            progress('synchronization', 1, 1)
+        return graph
+
+    def register_pairs(
+        self, features: Sequence[FragmentFeatures], progress: Progress = no_progress
+    ) -> list[PairRegistration]:
+        """Return the relative pose of each pair of fragments."""
+        pairs = list(combinations(range(len(features)), 2))
+
+        def register(pair: tuple[int, int]) -> PairRegistration:
+            i, j = pair
+            return self.register_pair(i, j, features[i], features[j])
+
+        registrations = []
+        for registration in ordered_map(register, pairs, self.workers):
+            registrations.append(registration)
+            progress('pairs', len(registrations), len(pairs))
+        return registrations

@@ -1,0 +1,169 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Method `lmpcr`: the paper's networks, with weights from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TypeVar
+
+from mvreg_ros.device import autocast
+from mvreg_ros.features.fcgf_descriptor import FcgfDescriptor
+from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
+from mvreg_ros.methods.method import Stopwatch
+from mvreg_ros.multiview.algorithm_1 import (
+    algorithm_1,
+    Algorithm1Config,
+    distances,
+    Evaluate,
+    Gamma,
+    PairEstimate,
+)
+from mvreg_ros.multiview.irls import IrlsConfig
+from mvreg_ros.multiview.pose_graph import judged, Synchronization
+from mvreg_ros.pairwise.information import correspondence_information
+from mvreg_ros.parallel import ordered_map, workers_for
+from mvreg_ros.types import (
+    Edges,
+    FloatArray,
+    FragmentFeatures,
+    InputError,
+    PairRegistration,
+    Progress,
+)
+from mvreg_ros.weights.files import load_weights
+import torch
+from torch import Tensor
+
+Item = TypeVar('Item')
+Result = TypeVar('Result')
+Pair = tuple[int, int]
+
+# Correspondences within so many voxels of where the pose puts them are inliers: 7.5 cm at 2.5 cm.
+INLIER_VOXELS = 3.0
+BATCH = 4  # pairs that go through a registration block together
+
+
+class LearnedMethod:
+    """
+    The network of the paper at the voxel size of the user.
+
+    It works in the metres that it was trained with: a voxel is a voxel. descriptor: phi's feature
+    space.
+    """
+
+    def __init__(self, network: Lmpcr, voxel_size: float, device: torch.device) -> None:
+        """Use a network in evaluation mode; voxel_size in metres."""
+        config = network.config
+        self.network = network.to(device).eval()
+        self.device = device
+        self.workers = workers_for(device)
+        self.voxel_size = voxel_size
+        self.scale = config.voxel_size / voxel_size
+        self.descriptor = FcgfDescriptor(network.phi, voxel_size, device, config.points)
+
+    @classmethod
+    def from_file(cls, path: str, voxel_size: float, device: torch.device) -> LearnedMethod:
+        """Load weights; raises InputError where there are none, or not all that is needed."""
+        if not path:
+            raise InputError(
+                'method lmpcr needs weights: name a file made by mvreg weights convert')
+        weights = load_weights(Path(path).expanduser())
+        try:
+            network = Lmpcr(LmpcrConfig.from_json(weights.metadata.get('config', '{}')))
+            network.load_state_dict(weights.tensors)
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = ' '.join(str(error).split())
+            raise InputError(
+                f'{path} does not hold the network of method lmpcr, see mvreg weights info: '
+                f'{reason}') from error
+        return cls(network, voxel_size, device)
+
+    @torch.inference_mode()
+    def solve(
+        self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,
+        progress: Progress,
+    ) -> Synchronization:
+        """Return the poses of described fragments by Alg. 1, see `Method`."""
+        config = Algorithm1Config(prune=min_confidence)
+        with watch('pairs'):
+            gamma = self.correspondences(features, progress)
+        with watch('synchronization'):
+            evaluate = self.in_batches(1 + config.iterations, progress)
+            _, rounds = algorithm_1(self.network, gamma, len(features), config, evaluate)
+            first, last = rounds[0], rounds[-1]
+            edges = self.edges(gamma, last.pairs)
+            component = last.component.cpu().numpy()
+            inside = (component[edges.i] == component[edges.j]) & (component[edges.i] >= 0)
+            taken = inside & (edges.confidence >= min_confidence)
+            return judged(
+                edges, self.in_metres(last.poses), taken, inside, edges.confidence,
+                IrlsConfig(unit=1 / self.scale), pairwise=self.edges(gamma, first.pairs),
+            )
+
+    def correspondences(
+        self, features: Sequence[FragmentFeatures], progress: Progress
+    ) -> Gamma:
+        """Return the soft correspondences of all pairs, in the metres of the network."""
+        count = len(features) * (len(features) - 1) // 2
+
+        def each(phi: Callable[[Pair], Tensor], pairs: Sequence[Pair]) -> Iterator[Tensor]:
+            for done, found in enumerate(self.map(phi, pairs), 1):
+                progress('pairs', done, count)
+                yield found
+
+        return self.network.correspondences(
+            [f.points * self.scale for f in features], [f.descriptors for f in features], each)
+
+    def in_batches(self, passes: int, progress: Progress) -> Evaluate:
+        """Return the `evaluate` of Alg. 1: a few pairs at a time; progress over all passes."""
+        done = 0
+
+        def evaluate(
+            function: Callable[..., PairEstimate], pairs: tuple[Tensor, ...]
+        ) -> PairEstimate:
+            nonlocal done
+            batches = list(zip(*(tensor.split(BATCH) for tensor in pairs), strict=True))
+            estimates = []
+            for estimate in self.map(lambda batch: function(*batch), batches):
+                estimates.append(estimate)
+                done += 1
+                progress('synchronization', done, passes * len(batches))
+            return PairEstimate(*(
+                torch.cat([getattr(estimate, field.name) for estimate in estimates])
+                for field in fields(PairEstimate)))
+
+        return evaluate
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """Apply a part of the network to many items, on all cores."""
+        def infer(item: Item) -> Result:
+            # Both are states of the thread.
+            with torch.inference_mode(), autocast(self.device):
+                return function(item)
+
+        return ordered_map(infer, items, self.workers)
+
+    def edges(self, gamma: Gamma, pairs: PairEstimate) -> Edges:
+        """Return the estimates as edges in metres; the confidence is c_local."""
+        inlier_distance = INLIER_VOXELS * self.network.config.voxel_size
+        inliers = ((distances(pairs.T_i_j, gamma) < inlier_distance) & gamma.mask).sum(1)
+        inliers = inliers * pairs.valid
+        sigma = INLIER_VOXELS * self.voxel_size / 2
+        return Edges.of([
+            PairRegistration(
+                int(i), int(j), T, int(count), float(count), float(c),
+                correspondence_information(
+                    points.double() / self.scale, weights.double(), sigma).cpu().numpy())
+            for i, j, T, count, c, points, weights in zip(
+                gamma.i, gamma.j, self.in_metres(pairs.T_i_j), inliers, pairs.c_local,
+                gamma.points_j, pairs.weights, strict=True)
+        ])
+
+    def in_metres(self, T: Tensor) -> FloatArray:
+        """Return poses (..., 4, 4) of the network's metres in the user's."""
+        result = T.double().cpu().numpy().copy()
+        result[..., :3, 3] /= self.scale
+        return result

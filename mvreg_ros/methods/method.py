@@ -1,0 +1,50 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a method of registration is: a descriptor, and poses from what it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+import time
+from typing import Protocol
+
+from mvreg_ros.features.descriptor import Descriptor
+from mvreg_ros.multiview.pose_graph import Synchronization
+from mvreg_ros.types import FragmentFeatures, Progress
+
+
+@dataclass
+class Stopwatch:
+    """Adds up the seconds spent in each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time the block."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - begin
+
+
+class Method(Protocol):
+    """
+    From prepared fragments to a pose graph.
+
+    descriptor: phi's feature space. workers: threads that may call it.
+    """
+
+    descriptor: Descriptor
+    workers: int
+
+    def solve(
+        self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,
+        progress: Progress,
+    ) -> Synchronization:
+        """
+        Return the poses, in the stages 'pairs' and 'synchronization'.
+
+        min_confidence: tau_p, edges below are pruned.
+        """
