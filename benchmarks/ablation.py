@@ -37,8 +37,10 @@ TAU = 0.85
 
 def spectral(count: int, edges: Edges, weighted: bool) -> Synchronization:
     """Return Eq. 28-34 on all edges at once: no start, no reweighting, no pruning."""
-    c = np.maximum(edges.confidence, 1e-6) if weighted else np.ones(len(edges))
-    poses = transf_sync(count, edges.i, edges.j, edges.T_i_j, c)
+    i, j, T_i_j, confidence = map(
+        torch.from_numpy, (edges.i, edges.j, edges.T_i_j, edges.confidence))
+    c = confidence.clamp(min=1e-6) if weighted else torch.ones_like(confidence)
+    poses = transf_sync(count, i, j, T_i_j, c).numpy()
     return Synchronization(poses, components(count, edges.i, edges.j), edges, edges)
 
 

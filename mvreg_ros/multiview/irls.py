@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from mvreg_ros.multiview.graph import Index
 from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.types import FloatArray
-import numpy as np
+import torch
+from torch import Tensor
+
+# The least b of Eq. 14: edges that agree as well as this are all good, and none is divided by 0.
+MIN_SCALE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -34,25 +38,38 @@ class IrlsConfig:
 
 
 def edge_residuals(
-    poses: FloatArray, i: Index, j: Index, T_i_j: FloatArray, unit: float = 1.0
-) -> FloatArray:
-    """Return (E,) r* of Eq. 14: |T_ij - T_map_i^-1 T_map_j|_F, translations in `unit` metres."""
-    difference = T_i_j - np.linalg.inv(poses[i]) @ poses[j]
-    difference[:, :3, 3] /= unit
-    return np.linalg.norm(difference, axis=(1, 2))
+    poses: Tensor, i: Tensor, j: Tensor, T_i_j: Tensor, unit: float = 1.0
+) -> Tensor:
+    """
+    Return (E,) r* of Eq. 14: |T_ij - T_map_i^-1 T_map_j|_F, translations in `unit` metres.
+
+    poses: (S, 4, 4) T_map_i; i, j: (E,); T_i_j: (E, 4, 4). The gradient at 0 is 0.
+    """
+    difference = T_i_j - torch.linalg.inv(poses)[i] @ poses[j]
+    scale = difference.new_tensor([1, 1, 1, 1 / unit])
+    return torch.linalg.vector_norm(difference * scale, dim=(1, 2))
 
 
-def cauchy_weights(residual: FloatArray, b: float, power: float) -> FloatArray:
+def cauchy_scale(residual: Tensor, gamma: float) -> Tensor:
+    """Return b of Eq. 14, 1.482 gamma med(|r - med r|), not below `MIN_SCALE`, residual (E,)."""
+    if not len(residual):
+        return residual.new_tensor(MIN_SCALE)
+    deviation = (residual - residual.quantile(0.5)).abs()
+    return (1.482 * gamma * deviation.quantile(0.5)).clamp(min=MIN_SCALE)
+
+
+def cauchy_weights(residual: Tensor, b: Tensor | float, power: float) -> Tensor:
     """Return c_global of Eq. 14, 1 / (1 + (r / b)^power)."""
     return 1 / (1 + (residual / b) ** power)
 
 
-def harmonic_mean(c_local: FloatArray, c_global: FloatArray, beta: float = 1.0) -> FloatArray:
+def harmonic_mean(c_local: Tensor, c_global: Tensor, beta: Tensor | float = 1.0) -> Tensor:
     """Return the joint confidence of Eq. 15, 0 where both are 0."""
     total = beta**2 * c_global + c_local
-    return (1 + beta**2) * c_global * c_local / np.where(total > 0, total, 1)
+    return (1 + beta**2) * c_global * c_local / torch.where(total > 0, total, 1.0)
 
 
+@torch.no_grad()
 def reweighted_sync(
     count: int, i: Index, j: Index, T_i_j: FloatArray, weight: FloatArray, poses: FloatArray,
     config: IrlsConfig,
@@ -62,10 +79,12 @@ def reweighted_sync(
 
     poses: (count, 4, 4) the start. weight: (E,) > 0, how much each edge counts where all agree.
     """
+    a, b, T_a_b, c_local, estimate = map(torch.from_numpy, (i, j, T_i_j, weight, poses))
     for iteration in range(config.iterations):
-        b = config.scale * max(1.0, config.start * config.decay**iteration)
-        residual = edge_residuals(poses, i, j, T_i_j, config.unit)
-        c_global = cauchy_weights(residual, b, config.power)
+        scale = config.scale * max(1.0, config.start * config.decay**iteration)
+        residual = edge_residuals(estimate, a, b, T_a_b, config.unit)
+        c_global = cauchy_weights(residual, scale, config.power)
         # The floor keeps the graph connected in the eyes of the solver.
-        poses = transf_sync(count, i, j, T_i_j, weight * np.maximum(c_global, 1e-7))
-    return poses
+        c = c_local * c_global.clamp(min=1e-7)
+        estimate = transf_sync(count, a, b, T_a_b, c, translations='synchronized')
+    return estimate.numpy()

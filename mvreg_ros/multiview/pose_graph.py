@@ -25,6 +25,7 @@ from mvreg_ros.pairwise.confidence import inlier_confidence
 from mvreg_ros.types import Edges, FloatArray, Verdict
 import numpy as np
 from numpy.typing import NDArray
+import torch
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,13 @@ def judged(
     taken: (E,) True for the edges that the poses were found from. inside: (E,) True where the
     poses of both ends have a frame in common. Edges that were taken and disagree are pruned.
     """
-    residual = edge_residuals(poses, edges.i, edges.j, edges.T_i_j, config.unit)
-    used = taken & (residual < config.inlier * config.scale)
+    M, i, j, T_i_j = map(torch.from_numpy, (poses, edges.i, edges.j, edges.T_i_j))
+    residual = edge_residuals(M, i, j, T_i_j, config.unit)
+    used = taken & (residual < config.inlier * config.scale).numpy()
     component = components(len(poses), edges.i[used], edges.j[used])
 
-    c_global = inside * cauchy_weights(residual, config.scale, config.power)
+    c_global = torch.from_numpy(inside) * cauchy_weights(residual, config.scale, config.power)
+    confidence = harmonic_mean(torch.from_numpy(c_local), c_global).numpy()
     verdict = np.where(used, Verdict.KEPT, Verdict.PRUNED).astype(object)
     reason = np.where(
         used, 'consistent', np.where(taken, 'inconsistent', np.where(
@@ -124,9 +127,7 @@ def judged(
     bridge = used.copy()
     bridge[used] = bridges(edges.i[used], edges.j[used])
     verdict[bridge], reason[bridge] = Verdict.BRIDGE, 'only_link'
-    decided = replace(
-        edges, confidence=harmonic_mean(c_local, c_global), verdict=verdict, reason=reason
-    )
+    decided = replace(edges, confidence=confidence, verdict=verdict, reason=reason)
     return Synchronization(anchored(poses, component), component, decided, pairwise)
 
 
