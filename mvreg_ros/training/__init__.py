@@ -1,0 +1,3 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What supervises the learned parts."""
