@@ -10,8 +10,8 @@ from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 
 MIN_TEMPERATURE = 1e-4
-# Tables of a block of rows that live at the same time, in the backward pass.
-TABLES = 6
+# Tables of a block of rows that live at the same time in the backward pass.
+TABLES = 4
 
 
 class SoftNearestNeighbors(nn.Module):
@@ -22,8 +22,8 @@ class SoftNearestNeighbors(nn.Module):
     the released code, so that its temperature means the same; unlike there the gradient reaches
     the features. straight_through: the forward pass takes the nearest neighbour itself, of equals
     the first, and the backward pass differentiates the soft weights. max_bytes: the N x M weights
-    are made in blocks of rows that need no more, in the forward as in the backward pass (one row
-    is always made whole), and are never kept.
+    are made in blocks of rows that need no more, in the forward as in the backward pass, and are
+    never kept; at least one row is made whole.
     """
 
     def __init__(self, straight_through: bool = True, max_bytes: int = 16_000_000) -> None:

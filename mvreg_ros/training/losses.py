@@ -59,9 +59,11 @@ def classification_loss(logits: Tensor, inlier: Tensor, mask: Tensor) -> Tensor:
 
     logits, inlier: (B, K). A pair without the one or the other has that half at 0.
     """
-    entropy = binary_cross_entropy_with_logits(logits, inlier.to(logits.dtype), reduction='none')
+    entropy = binary_cross_entropy_with_logits(
+        logits.masked_fill(~mask, 0), inlier.to(logits.dtype), reduction='none'
+    )
     halves = [
-        entropy.masked_fill(~rows, 0).sum(1) / rows.sum(1).clamp(min=1)
+        (entropy * rows).sum(1) / rows.sum(1).clamp(min=1)
         for rows in (inlier & mask, ~inlier & mask)
     ]
     return torch.stack(halves).sum(0).mean() / 2
