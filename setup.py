@@ -43,6 +43,7 @@ setup(
         'numpy<2; python_version < "3.11"',
         'pypcd4>=1.1',
         'pyyaml>=6.0',
+        'safetensors>=0.4.3',
         'scipy>=1.11',
         'small_gicp>=1.0',
         'torch>=2.4',

@@ -29,6 +29,7 @@ examples:
   mvreg register a.ply b.ply c.pcd --voxel-size 0.05 --out result
   mvreg evaluate 3dmatch data/3dmatch --scenes hotel3 --out evaluation
   mvreg simulate --out rooms --scenes 2 --seed 7
+  mvreg weights convert pairwise_reg.pt --out lmpcr.safetensors
   mvreg doctor
 """
 REGISTER = """
@@ -47,6 +48,12 @@ registered once and scored on each.
 sync takes recorded pairwise estimates in place of clouds: ROOT holds pose_graphs/SCENE/*.log
 beside benchmarks/, or SCENE-evaluation/*.log (Redwood), or *.npz (ScanNet).
 DIR gets metrics.json, edges/SCENE.log, multiview/SCENE.log and plots.
+"""
+WEIGHTS = """
+Look into published checkpoints, and make files of weights of them. No code in them is run.
+
+FILE is a .pth or .pt file of FCGF or of the authors of the paper, or a .safetensors file that
+convert made. convert puts the parts of all its files into one.
 """
 
 
@@ -89,6 +96,16 @@ def build_parser() -> ArgumentParser:
     simulate.add_argument('--seed', type=int, default=0, metavar='S',
                           help='scene k has seed S + k; default: 0')
     _add_out(simulate)
+
+    weights = add('weights', 'look into checkpoints and convert them', WEIGHTS)
+    actions = weights.add_subparsers(dest='action', required=True, metavar='ACTION')
+    info = actions.add_parser('info', help='what a checkpoint holds', allow_abbrev=False)
+    info.add_argument('file', metavar='FILE', type=Path)
+    convert = actions.add_parser(
+        'convert', help='one file of weights out of checkpoints', allow_abbrev=False)
+    convert.add_argument('files', nargs='+', metavar='FILE', type=Path)
+    convert.add_argument('--out', required=True, type=Path, metavar='FILE',
+                         help='a new .safetensors file')
 
     add('doctor', 'what is installed, what is missing and how to get it')
     return parser

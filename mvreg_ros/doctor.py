@@ -26,7 +26,7 @@ DEBIAN_PACKAGES = {
 }
 REQUIRED = (
     'numpy', 'scipy', 'torch', 'small_gicp', 'gtsam', 'networkx', 'transforms3d', 'pypcd4', 'yaml',
-    'jinja2', 'tqdm',
+    'jinja2', 'tqdm', 'safetensors',
 )
 MESSAGES = (
     'diagnostic_msgs', 'geometry_msgs', 'nav_msgs', 'sensor_msgs', 'std_msgs', 'std_srvs',

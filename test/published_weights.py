@@ -1,8 +1,19 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The names and shapes in the published weights, written down and not asked of our networks."""
+"""The published checkpoints: names and shapes written down, numbers random, files as published."""
 
 from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+import sys
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -64,3 +75,75 @@ JOINT_SHAPES: Shapes = {
     'feature_matching._temperature': (),
     **REGISTRATION_SHAPES,
 }
+
+
+class EasyDict(dict):
+    """A dictionary with attributes, as the configuration that FCGF saves with its weights."""
+
+    def __setitem__(self, name: str, value: object) -> None:
+        """Keep the value as an item and as an attribute."""
+        super().__setitem__(name, value)
+        self.__dict__[name] = value
+
+
+# As a pickle names the class of the package.
+EasyDict.__module__ = 'easydict'
+
+
+@contextmanager
+def easydict_installed() -> Iterator[None]:
+    """Make `easydict.EasyDict` importable, which pickling asks for and reading must not."""
+    module = ModuleType('easydict')
+    module.EasyDict = EasyDict  # type: ignore[attr-defined]
+    sys.modules['easydict'] = module
+    try:
+        yield
+    finally:
+        del sys.modules['easydict']
+
+
+def random_state(shapes: Shapes, seed: int = 0) -> OrderedDict[str, Tensor]:
+    """Return random numbers in these shapes as a module's state dict."""
+    generator = torch.Generator().manual_seed(seed)
+    state = OrderedDict(
+        (name, torch.tensor(12345) if name.endswith('.num_batches_tracked')
+         else torch.rand(shape, generator=generator) + 0.1)
+        for name, shape in shapes.items())
+    state._metadata = OrderedDict({'': {'version': 1}})  # type: ignore[attr-defined]
+    return state
+
+
+def zoo_file(state: dict[str, Tensor]) -> dict[str, object]:
+    """Return what FCGF's trainer saves beside the weights."""
+    parameter = torch.nn.Parameter(torch.rand(5, 3))
+    optimizer = torch.optim.SGD([parameter], 0.1, momentum=0.8)
+    parameter.sum().backward()
+    optimizer.step()
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+    config = EasyDict()
+    for name, value in {'voxel_size': 0.025, 'conv1_kernel_size': 7, 'model_n_out': 32,
+                        'normalize_feature': True, 'weights': None, 'threed_match_dir': 'data',
+                        'nested': EasyDict(lr=0.1)}.items():
+        config[name] = value
+    return {
+        'epoch': 100, 'state_dict': state, 'optimizer': optimizer.state_dict(),
+        'scheduler': scheduler.state_dict(), 'config': config, 'best_val': np.float64(0.95),
+        'best_val_epoch': 93, 'best_val_metric': 'feat_match_ratio',
+    }
+
+
+def pairwise_file(state: dict[str, Tensor]) -> dict[str, object]:
+    """Return what the authors' trainer saves beside the weights."""
+    parameter = torch.nn.Parameter(torch.rand(5, 3))
+    optimizer = torch.optim.Adam([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    return {'model': state, 'optimizer': optimizer.state_dict(), 'epoch_it': 7, 'it': 15000,
+            'loss_val_best': np.float32(0.25)}
+
+
+def write(path: Path, content: object, legacy: bool = False) -> Path:
+    """Save as torch does since 1.6, or as it did before."""
+    with easydict_installed():
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    return path
