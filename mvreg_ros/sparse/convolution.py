@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import threading
 from typing import Any
 
-from mvreg_ros.sparse.kernel_map import Block
+from mvreg_ros.sparse.bricks import Bricks
+from mvreg_ros.sparse.kernel_map import Block, offsets, reach_of
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+# Cells around voxels that are written out at the same time.
+MAX_CELLS = 2**18
 
 _local = threading.local()
 
@@ -57,7 +61,7 @@ class SparseConvolution(torch.autograd.Function):
                 gathered.split(block.counts), kernels, product.split(block.counts), strict=True
             ):
                 torch.mm(g, w, out=p)
-            out[block.first:block.last] = add_up(block, product)
+            out.index_copy_(0, block.rows, add_up(block, product))
         return out
 
     @staticmethod
@@ -89,8 +93,53 @@ class SparseConvolution(torch.autograd.Function):
                 product = scratch('product', pairs, features)
                 for g, w, p in zip(parts, kernels, product.split(block.counts), strict=True):
                     torch.mm(g, w, out=p)
-                d_features[block.first:block.last] = add_up(block, product)
+                d_features.index_copy_(0, block.rows, add_up(block, product))
         return d_features, d_kernel if needs_kernel else None, None, None, None
+
+
+class FewChannelsConvolution(torch.autograd.Function):
+    """
+    Copy what lies around each voxel into a row and multiply: for features of few channels.
+
+    Pairs of voxels would outweigh the features by far, above all where the kernel is large (conv1
+    of FCGF: 343 offsets). Has no gradient for the features. Scratch: `MAX_CELLS` cells.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, kernel: Tensor, source: Bricks, targets: Tensor, mirrored: bool
+    ) -> Tensor:
+        """Return (targets, Cout)."""
+        ctx.save_for_backward(features, kernel)
+        ctx.neighborhoods = source, targets, mirrored
+        out = features.new_empty(len(targets), kernel.shape[2])
+        for rows, around in neighborhoods(features, kernel, source, targets, mirrored):
+            out.index_copy_(0, rows, around @ kernel.flatten(0, 1))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the kernel."""
+        features, kernel = ctx.saved_tensors
+        d_kernel = torch.zeros_like(kernel).flatten(0, 1)
+        for rows, around in neighborhoods(features, kernel, *ctx.neighborhoods):
+            d_kernel.addmm_(around.t(), gradient[rows])
+        return None, d_kernel.view_as(kernel), None, None, None
+
+
+def neighborhoods(
+    features: Tensor, kernel: Tensor, source: Bricks, targets: Tensor, mirrored: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield rows (R,) of targets and the features around each, (R, K^3 Cin), 0 where empty."""
+    size = round(len(kernel) ** (1 / 3))
+    across = offsets(size, mirrored, targets.device)
+    most = max(1, MAX_CELLS // len(across))
+    values = features.squeeze(1) if features.shape[1] == 1 else features
+    for part, cells, places in source.around(values, 0, targets, reach_of(size)):
+        for rows, here in zip(part.split(most), places.split(most), strict=True):
+            around = cells.index_select(0, (here[:, None] + across).view(-1))
+            yield rows, around.view(len(rows), -1)
 
 
 def add_up(block: Block, product: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ MAX_STRIDE = 2**12
 
 def pack(coordinates: Tensor) -> Tensor:
     """
-    Return one key for each voxel, (N,) int64; keys of neighbours in x are consecutive.
+    Return one key for each voxel, (N,) int64.
 
     coordinates: (N, 4) integers: batch, x, y, z. Raises InputError where they cannot be packed.
     """
@@ -52,44 +52,6 @@ def unpack(keys: Tensor) -> Tensor:
     ], 1)
 
 
-class Voxels:
-    """
-    The occupied voxels of one stride, to be found by key.
-
-    keys: (N,) int64 in the order of the rows of features.
-    """
-
-    def __init__(self, keys: Tensor) -> None:
-        """Sort; raise InputError where a voxel is there twice."""
-        self.keys = keys
-        ordered, rows = torch.sort(keys)
-        if bool((ordered[1:] == ordered[:-1]).any()):
-            raise InputError('voxels are there twice: keep one point a voxel, as '
-                             'voxel_down_sample does')
-        # One more than any key, so that the place behind the last can be looked at.
-        self._ordered = torch.cat([ordered, ordered.new_full((1,), 2**63 - 1)])
-        self._rows = torch.cat([rows, rows.new_full((1,), -1)])
-
-    def __len__(self) -> int:
-        """Return the number of voxels."""
-        return len(self.keys)
-
-    def rows(self, first: Tensor, step: int, count: int) -> Tensor:
-        """
-        Return the rows of the voxels first, first + step, ..., -1 where there is none.
-
-        first: (...) keys. step: between voxels of a line along x, so small that no occupied voxel
-        lies between two that are asked for. Returns (count, ...) int64.
-        """
-        place = torch.searchsorted(self._ordered, first)
-        found = []
-        for k in range(count):
-            hit = self._ordered[place] == first + k * step
-            found.append(torch.where(hit, self._rows[place], -1))
-            place = place + hit
-        return torch.stack(found)
-
-    def coarser(self, stride: int) -> Voxels:
-        """Return the voxels of a larger stride (a power of two) that hold these ones."""
-        low = stride - 1
-        return Voxels(torch.unique(self.keys & ~offset(low, low, low)))
+def coarser(keys: Tensor, stride: int) -> Tensor:
+    """Return the voxels of a larger stride (a power of two) that hold these, ascending."""
+    return torch.unique(keys & ~offset(stride - 1, stride - 1, stride - 1))

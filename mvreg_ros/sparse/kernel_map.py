@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvreg_ros.sparse.coordinates import offset, Voxels
+from mvreg_ros.sparse.bricks import Bricks, cube, SIDE
 import torch
 from torch import Tensor
 
@@ -17,14 +17,14 @@ MAX_PAIRS = 2**15
 @dataclass(frozen=True)
 class Block:
     """
-    The pairs of voxels that meet in the output rows first to last - 1.
+    The pairs of voxels that meet in some output rows.
 
-    inputs: (P,) input rows, by offset, then by output row. counts: pairs of each offset. order:
-    (P,) the same pairs by output row; starts: (last - first,) where each row's begin in it.
+    rows: (R,) int64 output rows. inputs: (P,) int32 input rows, by offset, then by output row.
+    counts: pairs of each offset. order: (P,) int32, the same pairs by output row; starts: (R,)
+    where each row's begin in it.
     """
 
-    first: int
-    last: int
+    rows: Tensor
     inputs: Tensor
     counts: list[int]
     order: Tensor
@@ -34,14 +34,25 @@ class Block:
     def outputs(self) -> Tensor:
         """(P,) output rows of the pairs, in the order of `inputs`."""
         ends = torch.cat([self.starts[1:], self.starts.new_tensor([len(self.order)])])
-        rows = torch.arange(self.first, self.last, device=self.order.device)
-        result = torch.empty_like(self.order)
-        result[self.order] = torch.repeat_interleave(rows, ends - self.starts)
+        result = self.rows.new_empty(len(self.order))
+        result[self.order.long()] = self.rows.repeat_interleave(ends - self.starts)
         return result
 
 
+def reach_of(size: int) -> int:
+    """Return how far a kernel reaches, in cells."""
+    return size // 2 if size % 2 else size - 1
+
+
+def offsets(size: int, mirrored: bool, device: torch.device) -> Tensor:
+    """Return the offsets of a kernel in the cells of `Bricks.around`, (size^3,) int32."""
+    low = -(size // 2) if size % 2 else 0
+    axis = torch.arange(low, low + size, dtype=torch.int32, device=device)
+    return cube(axis, SIDE + 2 * reach_of(size)) * (-1 if mirrored else 1)
+
+
 def kernel_map(
-    source: Voxels, target: Voxels, size: int, stride_in: int, stride_out: int, mirrored: bool
+    source: Bricks, rows: Tensor, targets: Tensor, size: int, ratio: int, mirrored: bool
 ) -> list[Block]:
     """
     Return the pairs source[c + o s] and target[c] for the offsets o of a kernel, x fastest.
@@ -49,32 +60,24 @@ def kernel_map(
     s is the smaller stride; mirrored has c - o s in place of c + o s. A block holds at most
     `MAX_PAIRS` pairs.
     """
-    step = min(stride_in, stride_out)
-    low = -(size // 2) if size % 2 else 0
-    if mirrored:  # the same offsets with the other sign are the reverse of these
-        low = 1 - size - low
-    across = torch.tensor(
-        [offset(low * step, y * step, z * step)
-         for z in range(low, low + size) for y in range(low, low + size)],
-        device=target.keys.device)
+    across = offsets(size, mirrored, targets.device)[:, None]
     # Along an axis only every ratio-th offset of a finer voxel leads to a coarser one.
-    reach = -(-size // max(1, stride_in // stride_out))
-    rows = max(1, MAX_PAIRS // reach**3)
+    most = MAX_PAIRS // (-(-size // ratio))**3
     blocks = []
-    for first in range(0, len(target), rows):
-        lines = target.keys[first:first + rows] + across[:, None]
-        found = source.rows(lines, step, size).transpose(0, 1).flatten(0, 1)
-        blocks.append(block(first, found.flip(0) if mirrored else found))
+    for part, cells, places in source.around(rows, -1, targets, reach_of(size)):
+        for some, here in zip(part.split(most), places.split(most), strict=True):
+            table = cells.index_select(0, (here + across).view(-1)).view(-1, len(some))
+            blocks.append(block(some, table))
     return blocks
 
 
-def block(first: int, table: Tensor) -> Block:
-    """Return the block of a table (K^3, rows) of input rows, -1 where there is none."""
+def block(rows: Tensor, table: Tensor) -> Block:
+    """Return the block of a table (K^3, R) of input rows, -1 where there is none."""
     there = table >= 0
-    place = (there.flatten().cumsum(0) - 1).view_as(table)
-    per_row = there.sum(0)
-    return Block(
-        first=first, last=first + table.shape[1], inputs=table[there],
-        counts=there.sum(1).tolist(), order=place.t()[there.t()],
-        starts=per_row.cumsum(0) - per_row,
-    )
+    ends = there.sum(0).cumsum(0)
+    starts = ends - there.sum(0)
+    pairs = there.view(-1).nonzero().view(-1)
+    place = (there.cumsum(0) + (starts - 1)).view(-1)[pairs]
+    order = torch.empty(len(pairs), dtype=torch.int32, device=table.device)
+    order[place] = torch.arange(len(pairs), dtype=torch.int32, device=table.device)
+    return Block(rows, table.view(-1)[pairs], there.sum(1).tolist(), order, starts.int())
