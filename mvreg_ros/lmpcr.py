@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 import json
+from typing import Any
 
 from mvreg_ros.features.fcgf import FcgfConfig, ResUNetBN2C
 from mvreg_ros.multiview.algorithm_1 import (
-    algorithm_1,
     Algorithm1Config,
+    algorithm_1,
     Gamma,
     PairEstimate,
     Round,
@@ -57,8 +58,9 @@ class LmpcrConfig:
     def from_json(cls, text: str) -> LmpcrConfig:
         """Return the configuration that `to_json` wrote; raises ValueError or TypeError."""
         values = json.loads(text)
-        fcgf = {name: tuple(value) if isinstance(value, list) else value
-                for name, value in values.pop('fcgf', {}).items()}
+        fcgf: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.pop('fcgf', {}).items()}
         return cls(fcgf=FcgfConfig(**fcgf), **values)
 
 
@@ -88,7 +90,7 @@ class Lmpcr(nn.Module):
         self.matching = SoftNearestNeighbors(straight_through=config.straight_through)
         self.psi_init = RegistrationBlock(6, config.width, config.clusters)
         self.psi_iter = RegistrationBlock(8, config.width, config.clusters)
-        self.zeta = ConfidenceBlock(config.width)
+        self.zeta: nn.Module = ConfidenceBlock(config.width)
         self.beta = nn.Parameter(torch.ones(()))  # of Eq. 15: local and global count alike
 
     def forward(

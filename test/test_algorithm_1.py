@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields
 from itertools import combinations
 
 from mvreg_ros.multiview.algorithm_1 import (
-    algorithm_1,
     Algorithm1Config,
+    algorithm_1,
     Gamma,
     PairEstimate,
     relative_poses,
@@ -58,7 +58,7 @@ def scene(wrong_pairs: tuple[tuple[int, int], ...] = ()) -> tuple[Gamma, Tensor,
 
 @dataclass
 class KnowingBlocks:
-    """psi that knows the inliers, zeta that has an opinion of each pair; both keep what they saw."""
+    """psi that knows the inliers and keeps what it saw, zeta with an opinion of each pair."""
 
     right: Tensor
     opinion: Tensor
@@ -107,8 +107,8 @@ def test_a_wrong_pair_is_outvoted_by_the_others() -> None:
     others = torch.arange(len(right)) != row
     assert rounds[-1].c_global[row] < 0.01 < 0.5 < rounds[-1].c_global[others].min()
     expected = relative_poses(poses, gamma.i, gamma.j)
-    worst = [float((each.T_i_j - expected).norm(dim=(1, 2)).max()) for each in rounds]
-    assert worst[-1] < 0.02 < worst[0] / 5
+    assert (rounds[-1].pairs.T_i_j[row] - expected[row]).norm() > 0.5
+    assert (rounds[-1].T_i_j - expected).norm(dim=(1, 2)).max() < 1e-3
 
 
 def test_pruned_pairs_take_no_part() -> None:

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from mvreg_ros.device import autocast
 from mvreg_ros.features.fcgf_descriptor import FcgfDescriptor
-from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
+from mvreg_ros.lmpcr import Lmpcr
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.algorithm_1 import (
-    algorithm_1,
     Algorithm1Config,
+    algorithm_1,
     distances,
     Evaluate,
     Gamma,
@@ -23,6 +23,7 @@ from mvreg_ros.multiview.algorithm_1 import (
 )
 from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import judged, Synchronization
+from mvreg_ros.pairwise.confidence_block import InlierConfidence
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.parallel import ordered_map, workers_for
 from mvreg_ros.types import (
@@ -34,6 +35,7 @@ from mvreg_ros.types import (
     Progress,
 )
 from mvreg_ros.weights.files import load_weights
+from mvreg_ros.weights.layout import parts_of
 import torch
 from torch import Tensor
 
@@ -43,6 +45,7 @@ Pair = tuple[int, int]
 
 # Correspondences within so many voxels of where the pose puts them are inliers: 7.5 cm at 2.5 cm.
 INLIER_VOXELS = 3.0
+NEEDED = ('phi', 'matching', 'psi_init', 'psi_iter')
 BATCH = 4  # pairs that go through a registration block together
 
 
@@ -71,14 +74,16 @@ class LearnedMethod:
             raise InputError(
                 'method lmpcr needs weights: name a file made by mvreg weights convert')
         weights = load_weights(Path(path).expanduser())
-        try:
-            network = Lmpcr(LmpcrConfig.from_json(weights.metadata.get('config', '{}')))
-            network.load_state_dict(weights.tensors)
-        except (RuntimeError, TypeError, ValueError) as error:
-            reason = ' '.join(str(error).split())
+        held = parts_of(weights.tensors)
+        missing = [part for part in NEEDED if part not in held]
+        if missing:
             raise InputError(
-                f'{path} does not hold the network of method lmpcr, see mvreg weights info: '
-                f'{reason}') from error
+                f"{path}: has no {' and no '.join(missing)}, which method lmpcr needs: give the "
+                'files that hold all parts to one mvreg weights convert')
+        network = Lmpcr(weights.config)
+        if 'zeta' not in held:
+            network.zeta = InlierConfidence()
+        network.load_state_dict(weights.tensors, strict='beta' in held)
         return cls(network, voxel_size, device)
 
     @torch.inference_mode()

@@ -30,14 +30,15 @@ class Stopwatch:
 
 
 class Method(Protocol):
-    """
-    From prepared fragments to a pose graph.
+    """From prepared fragments to a pose graph."""
 
-    descriptor: phi's feature space. workers: threads that may call it.
-    """
+    @property
+    def descriptor(self) -> Descriptor:
+        """Return phi's feature space."""
 
-    descriptor: Descriptor
-    workers: int
+    @property
+    def workers(self) -> int:
+        """Return how many threads may call the descriptor."""
 
     def solve(
         self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,

@@ -85,13 +85,28 @@ class Round:
     c_global: Tensor
 
 
+Psi = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Zeta = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
 class Blocks(Protocol):
     """The learned parts that Alg. 1 calls."""
 
-    psi_init: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    psi_iter: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    zeta: Callable[[Tensor, Tensor, Tensor], Tensor]
-    beta: Tensor
+    @property
+    def psi_init(self) -> Psi:
+        """Return logits (P, K) and features (P, K, C) of x (P, K, 6) and a mask (P, K)."""
+
+    @property
+    def psi_iter(self) -> Psi:
+        """Return the same of x (P, K, 8), with residuals and weights."""
+
+    @property
+    def zeta(self) -> Zeta:
+        """Return logits (P,) of c_local of features, weights (P, K) and a mask."""
+
+    @property
+    def beta(self) -> Tensor:
+        """Return the weight of the local confidence in Eq. 15."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +173,7 @@ def algorithm_1(
 
 
 def estimate(
-    psi: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    zeta: Callable[[Tensor, Tensor, Tensor], Tensor],
-    x: Tensor, points_i: Tensor, points_j: Tensor, mask: Tensor,
+    psi: Psi, zeta: Zeta, x: Tensor, points_i: Tensor, points_j: Tensor, mask: Tensor,
 ) -> PairEstimate:
     """Return weights w = psi(x), the poses that they give the correspondences, and c_local."""
     logits, features = psi(x, mask)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from mvreg_ros.pairwise.confidence import HALF, SLOPE
 import torch
 from torch import nn, Tensor
 
@@ -37,6 +38,19 @@ class ConfidenceBlock(nn.Module):
         return self.mlp(torch.cat([
             overlap_pooling(features, weights), inlier_ratio(weights, mask)[:, None]
         ], 1))[:, 0]
+
+
+class InlierConfidence(nn.Module):
+    """
+    In the place of `ConfidenceBlock` where there are no weights for it, as in what was published.
+
+    The curve of `pairwise/confidence.py` over the number of correspondences with weight > 0.5.
+    """
+
+    def forward(self, features: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
+        """Return the logits (B,) of c_local."""
+        count = ((weights > INLIER_WEIGHT) & mask).sum(1)
+        return SLOPE * (count.clamp(min=1e-3) / HALF).log()
 
 
 def overlap_pooling(features: Tensor, weights: Tensor) -> Tensor:

@@ -107,7 +107,8 @@ class Objective:
                     gamma.mask[useful])
                 for e in estimates]) if useful.any() else truth.new_zeros(()),
             confidence=mean([
-                confidence_loss(e.confidence, e.T_i_j.to(dtype), truth) for e in estimates]),
+                confidence_loss(each.pairs.confidence, each.pairs.T_i_j.to(dtype), truth)
+                for each in rounds]),
             synchronization=mean([
                 synchronization_loss(each.poses.to(dtype), self.T_world_scan, gamma.i, gamma.j)
                 for each in rounds]),
@@ -116,4 +117,5 @@ class Objective:
 
 def transform_each(T: Tensor, scans: Sequence[Tensor]) -> list[Tensor]:
     """Return the points (N, 3) of each scan in the world."""
-    return [points @ R.T + t for points, R, t in zip(scans, T[:, :3, :3], T[:, :3, 3], strict=True)]
+    return [points @ R.T + t
+            for points, R, t in zip(scans, T[:, :3, :3], T[:, :3, 3], strict=True)]
