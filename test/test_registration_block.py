@@ -172,6 +172,18 @@ def test_single_precision_agrees_with_double() -> None:
     torch.testing.assert_close(single.double(), double, atol=1e-4, rtol=1e-4)
 
 
+def test_half_precision_does_not_overflow_on_many_correspondences() -> None:
+    """The sums over 5000 of them are beyond float16, the answer is near that of float32."""
+    block = RegistrationBlock(6, width=16, clusters=8, depth=1).eval()
+    x = 20 * torch.randn(1, 5000, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, _ = block(x, full_mask(1, 5000))
+        with torch.autocast('cpu', torch.float16):
+            found, _ = block(x, full_mask(1, 5000))
+    error = (found - expected).std() / expected.std()
+    assert error < 0.02
+
+
 @given(SEEDS, st.lists(st.integers(2, 9), min_size=1, max_size=3), st.integers(0, 4),
        st.sampled_from([0.0, 1e6, float('nan'), float('inf')]), st.booleans())
 @settings(max_examples=30)

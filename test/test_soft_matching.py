@@ -80,6 +80,17 @@ def test_single_precision_is_within_1e_5() -> None:
         torch.testing.assert_close(single.double(), double, atol=1e-5, rtol=1e-4)
 
 
+def test_autocast_does_not_reach_the_distances() -> None:
+    """In half precision many of 300 neighbours would be others."""
+    features_p, features_q, points_q = inputs(4, 300, 300, 32, torch.float32)
+    module = matching(straight_through=True, dtype=torch.float32)
+    expected = module(features_p, features_q, points_q)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = module(features_p, features_q, points_q)
+        found.sum().backward()
+    assert torch.equal(found, expected)
+
+
 def test_finite_differences_agree() -> None:
     """All four gradients at once, in blocks of two rows."""
     module = matching(0.8, max_bytes=4 * 6 * 8 * 2)

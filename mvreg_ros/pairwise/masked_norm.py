@@ -24,6 +24,8 @@ class MaskedInstanceNorm2d(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return x with mean 0 and variance 1 in each pair and channel; padding is 0."""
+        # Half precision, in which autocast convolves, cannot hold the sums.
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
         real = mask.to(x.dtype)
         count = real.sum(2, keepdim=True)
         centered = (x - (x * real).sum(2, keepdim=True) / count) * real
@@ -40,7 +42,8 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         rows, real = x.permute(0, 2, 3, 1), mask[:, 0]
         normalized = super().forward(rows[real][..., None, None])[..., 0, 0]
-        return torch.zeros_like(rows).index_put((real,), normalized).permute(0, 3, 1, 2)
+        padded = normalized.new_zeros(rows.shape).index_put((real,), normalized)
+        return padded.permute(0, 3, 1, 2)
 
 
 class MaskedSequential(nn.Sequential):

@@ -42,14 +42,16 @@ class SoftNearestNeighbors(nn.Module):
         t = self.temperature.square().clamp(min=MIN_TEMPERATURE)
         row_bytes = TABLES * len(features_q) * features_q.element_size()
         rows = max(1, self.max_bytes // row_bytes)
-        return torch.cat([
-            # What a block computes is forgotten and computed again when its gradient is wanted.
-            checkpoint(
-                self._block, block, features_q, points_q, t,
-                use_reentrant=False, preserve_rng_state=False,
-            )
-            for block in features_p.split(rows)
-        ])
+        # Between unit features half precision cannot tell near from nearest.
+        with torch.autocast(features_q.device.type, enabled=False):
+            return torch.cat([
+                # What a block computes is forgotten, and computed again for its gradient.
+                checkpoint(
+                    self._block, block, features_q, points_q, t,
+                    use_reentrant=False, preserve_rng_state=False,
+                )
+                for block in features_p.split(rows)
+            ])
 
     def _block(
         self, features_p: Tensor, features_q: Tensor, points_q: Tensor, t: Tensor
