@@ -15,6 +15,11 @@ from torch.autograd.function import once_differentiable
 MIN_STIFFNESS = 1e-6
 
 
+def least_stiffness(p: Tensor) -> Tensor:
+    """Return (..., 1) the least sum of two of p (..., 3) that is one; its inverse is finite."""
+    return (MIN_STIFFNESS * p[..., :1]).clamp(min=torch.finfo(p.dtype).tiny ** 0.5)
+
+
 class NearestRotation(torch.autograd.Function):
     """
     R = U diag(1, 1, det U V^T) V^T of M = U S V^T, and whether it is unique.
@@ -32,7 +37,7 @@ class NearestRotation(torch.autograd.Function):
         mirror = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)
         R, p = (u * mirror[..., None, :]) @ vh, p * mirror
         ctx.save_for_backward(R, p, vh)
-        unique = p[..., 1] + p[..., 2] > MIN_STIFFNESS * p[..., 0]
+        unique = p[..., 1] + p[..., 2] > least_stiffness(p)[..., 0]
         ctx.mark_non_differentiable(unique)
         return R, unique
 
@@ -45,7 +50,7 @@ class NearestRotation(torch.autograd.Function):
         moment = R.transpose(-1, -2) @ grad
         turn = vh @ (moment - moment.transpose(-1, -2)) @ v
         stiffness = p[..., :, None] + p[..., None, :]
-        stiff = stiffness > MIN_STIFFNESS * p[..., :1, None]
+        stiff = stiffness > least_stiffness(p)[..., None]
         turn = torch.where(stiff, turn / torch.where(stiff, stiffness, 1.0), 0.0)
         return R @ v @ turn @ vh
 

@@ -1,57 +1,26 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Graphs, synchronisation, reweighting, pruning and components on graphs with known poses."""
+"""Graphs, reweighting, pruning and components on graphs with known poses."""
 
 from __future__ import annotations
 
-from itertools import combinations
-
 from hypothesis import given
 from hypothesis import strategies as st
-from mvreg_ros.multiview import synchronization
 from mvreg_ros.multiview.graph import (
     bridges,
     chain_poses,
     components,
     maximum_spanning_forest,
 )
-from mvreg_ros.multiview.irls import cauchy_weights, edge_residuals, harmonic_mean, IrlsConfig
+from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, synchronize
 from mvreg_ros.multiview.support import rotation_angle, triplet_support
-from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.types import Edges, Verdict
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
+from random_graphs import all_pairs, noise, random_poses, relative
 
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def random_poses(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Return (count, 4, 4) poses in a box of ten metres, the first at the identity."""
-    poses = np.tile(np.eye(4), (count, 1, 1))
-    poses[:, :3, :3] = Rotation.random(count, random_state=rng.integers(2**31)).as_matrix()
-    poses[:, :3, 3] = rng.uniform(-5, 5, (count, 3))
-    return np.linalg.inv(poses[0]) @ poses
-
-
-def noise(rng: np.random.Generator, count: int, angle: float, distance: float) -> np.ndarray:
-    """Return (count, 4, 4) small motions of so many radians and metres a coordinate."""
-    T = np.tile(np.eye(4), (count, 1, 1))
-    T[:, :3, :3] = Rotation.from_rotvec(rng.normal(0, angle, (count, 3))).as_matrix()
-    T[:, :3, 3] = rng.normal(0, distance, (count, 3))
-    return T
-
-
-def relative(poses: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Return (E, 4, 4) T_i_j."""
-    return np.linalg.inv(poses[i]) @ poses[j]
-
-
-def all_pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the index arrays of all pairs i < j."""
-    i, j = np.array(list(combinations(range(count), 2))).T
-    return i, j
 
 
 def edges_of(i: np.ndarray, j: np.ndarray, T_i_j: np.ndarray, inliers: np.ndarray) -> Edges:
@@ -127,65 +96,6 @@ def test_triplet_support_counts_the_paths_that_agree() -> None:
     np.testing.assert_allclose(found, expected)
     assert (found[~wrong] > 0).all()
     assert (found[wrong] == 0).all()
-
-
-@given(SEEDS, st.integers(2, 10))
-def test_exact_edges_give_the_exact_poses(seed: int, count: int) -> None:
-    """Eq. 28-34 on edges without noise and with any positive confidences."""
-    rng = np.random.default_rng(seed)
-    poses = random_poses(rng, count)
-    i, j = all_pairs(count)
-    found = transf_sync(count, i, j, relative(poses, i, j), rng.uniform(0.1, 1, len(i)))
-    np.testing.assert_allclose(found, poses, atol=1e-6)
-
-
-def test_the_solutions_are_minima() -> None:
-    """The spectral rotations are nearly, the translations exactly, the best for noisy edges."""
-    rng = np.random.default_rng(4)
-    poses = random_poses(rng, 7)
-    i, j = all_pairs(7)
-    T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.02, 0.05)
-    c = rng.uniform(0.2, 1, len(i))
-    found = transf_sync(7, i, j, T_i_j, c)
-    R, t = found[:, :3, :3], found[:, :3, 3]
-
-    def rotation_cost(R: np.ndarray) -> float:
-        difference = T_i_j[:, :3, :3] - R[i].transpose(0, 2, 1) @ R[j]
-        return float((c * (difference**2).sum((1, 2))).sum())
-
-    def translation_cost(t: np.ndarray) -> float:
-        difference = np.einsum('eab,eb->ea', R[i], T_i_j[:, :3, 3]) - (t[j] - t[i])
-        return float((c * (difference**2).sum(1)).sum())
-
-    for _ in range(50):
-        turn = Rotation.from_rotvec(rng.normal(0, 0.02, (7, 3))).as_matrix()
-        assert rotation_cost(R @ turn) > rotation_cost(R)
-        assert translation_cost(t + rng.normal(0, 0.01, t.shape)) > translation_cost(t)
-
-
-def test_the_sparse_solver_agrees_with_the_dense_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ring with chords of 60 nodes, solved both ways."""
-    rng = np.random.default_rng(1)
-    poses = random_poses(rng, 60)
-    i = np.r_[np.arange(59), 0, rng.integers(0, 30, 40)]
-    j = np.r_[np.arange(1, 60), 59, rng.integers(30, 60, 40)]
-    T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.01, 0.02)
-    c = rng.uniform(0.3, 1, len(i))
-    dense = transf_sync(60, i, j, T_i_j, c)
-    monkeypatch.setattr(synchronization, 'DENSE_ROWS', 0)
-    np.testing.assert_allclose(transf_sync(60, i, j, T_i_j, c), dense, atol=1e-6)
-
-
-def test_cauchy_weights_and_the_harmonic_mean_are_those_of_the_paper() -> None:
-    """Eq. 14 and 15 at values computed by hand."""
-    np.testing.assert_allclose(cauchy_weights(np.array([0, 0.5, 2]), 0.5, 1), [1, 0.5, 0.2])
-    np.testing.assert_allclose(cauchy_weights(np.array([1.0]), 0.5, 2), [0.2])
-    np.testing.assert_allclose(
-        harmonic_mean(np.array([0.5, 0.0]), np.array([1.0, 0.0])), [2 / 3, 0]
-    )
-    poses = np.stack([np.eye(4), np.eye(4)])
-    poses[1, 0, 3] = 3.0
-    assert edge_residuals(poses, np.array([0]), np.array([1]), np.eye(4)[None]) == [3.0]
 
 
 @pytest.mark.parametrize('power', [1, 2, 4])

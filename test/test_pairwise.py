@@ -15,6 +15,7 @@ from mvreg_ros.pairwise.registration import PairwiseRegistration
 from mvreg_ros.pairwise.visibility import contradiction
 from mvreg_ros.types import Correspondences, FragmentFeatures
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 import torch
 
@@ -130,6 +131,73 @@ def test_batched_procrustes_with_padding_equals_one_by_one() -> None:
     for k, n in enumerate(counts):
         single, _ = weighted_procrustes(source[k, :n], target[k, :n], weights[k, :n])
         torch.testing.assert_close(batch[k], single)
+
+
+def known_gradient(shape: torch.Size) -> torch.Tensor:
+    """Return numbers that differ, to multiply a result with before it is summed."""
+    return torch.linspace(-1, 2, shape.numel(), dtype=torch.float64).view(shape)
+
+
+@pytest.mark.parametrize('scale', [[1, 1, 1], [1, 1, 0], [1, 0.7, -0.4]],
+                         ids=['random', 'planar', 'reflected'])
+def test_the_gradient_of_procrustes_is_that_of_finite_differences(scale: list[float]) -> None:
+    """In source, target and weights, a padded row among them; float32 comes close."""
+    rng = np.random.default_rng(7)
+    points = rng.normal(size=(2, 8, 3))
+    source = torch.from_numpy(points * np.abs(scale))
+    mirrored = torch.from_numpy(points * scale + 0.02 * rng.normal(size=points.shape))
+    target = transform(random_pose(rng), mirrored)
+    weights = torch.from_numpy(rng.uniform(0.2, 1, (2, 8)))
+    inputs = [x.requires_grad_() for x in (source, target, weights)]
+
+    def pose(source: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        keep = torch.arange(8) != 3
+        T, valid = weighted_procrustes(source, target, weights * keep)
+        assert valid.all()
+        return T
+
+    assert torch.autograd.gradcheck(pose, inputs)
+    total = (pose(*inputs) * known_gradient(torch.Size([2, 4, 4]))).sum()
+    expected = torch.autograd.grad(total, inputs)
+    single = [x.detach().float().requires_grad_() for x in inputs]
+    total = (pose(*single) * known_gradient(torch.Size([2, 4, 4]))).sum()
+    for found, exact in zip(torch.autograd.grad(total, single), expected, strict=True):
+        torch.testing.assert_close(found.double(), exact, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_pairs_without_a_pose_have_no_gradient(dtype: torch.dtype) -> None:
+    """A line, a point, two weights and none at all: zeros, and the good pair's are its own."""
+    rng = np.random.default_rng(8)
+    source, target = torch.from_numpy(rng.normal(size=(2, 5, 9, 3))).to(dtype)
+    weights = torch.from_numpy(rng.uniform(0.2, 1, (5, 9))).to(dtype)
+    # Exact in float32 as well, so that the rounding makes no plane of it.
+    source[1] = torch.arange(9)[:, None] * torch.tensor([1, 0, 0])
+    source[2] = source[2, 0]
+    weights[1] = 1
+    weights[3, 2:] = 0
+    weights[4] = 0
+
+    def gradients(rows: list[int]) -> tuple[torch.Tensor, ...]:
+        inputs = [x[rows].requires_grad_() for x in (source, target, weights)]
+        T, valid = weighted_procrustes(*inputs)
+        assert valid.tolist() == [row == 0 for row in rows]
+        error = residuals(T, inputs[0], inputs[1])
+        total = (T * known_gradient(torch.Size([4, 4]))).sum() + (error * valid[:, None]).sum()
+        return torch.autograd.grad(total, inputs)
+
+    for batch, alone in zip(gradients([0, 1, 2, 3, 4]), gradients([0]), strict=True):
+        assert not batch[1:].any()
+        torch.testing.assert_close(batch[:1], alone)
+        assert alone.any()
+
+
+def test_residuals_of_zero_have_a_finite_gradient() -> None:
+    """Exact correspondences: the distance has no derivative there, 0 is taken."""
+    T = torch.eye(4, dtype=torch.float64).requires_grad_()
+    points = torch.ones(5, 3, dtype=torch.float64)
+    residuals(T, points, points).sum().backward()
+    assert not T.grad.any()
 
 
 def noisy_pair(

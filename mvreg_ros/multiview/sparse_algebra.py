@@ -66,20 +66,17 @@ def block_laplacian(count: int, i: Tensor, j: Tensor, blocks: Tensor, c: Tensor)
     )
 
 
-def bordered(A: SparseMatrix, V: Tensor, shift: float = 0.0) -> SparseMatrix:
-    """
-    Return [[A - shift, V], [V^T, 0]], V (size, k).
-
-    Where V spans an eigenspace of A, solving with it is (A - shift)^+ on the complement of V.
-    """
+def bordered(A: SparseMatrix, V: Tensor, shift: float = 0.0, corner: float = 0.0) -> SparseMatrix:
+    """Return [[A - shift, V], [V^T, corner]], V (size, k): sparse where A + V V^T would not be."""
+    k = V.shape[1]
     row, col = (x.reshape(-1) for x in torch.meshgrid(
-        torch.arange(A.size), A.size + torch.arange(V.shape[1]), indexing='ij'))
-    diagonal = torch.arange(A.size)
+        torch.arange(A.size), A.size + torch.arange(k), indexing='ij'))
+    diagonal = torch.arange(A.size + k)
+    values = V.new_tensor([-shift] * A.size + [corner] * k)
     border = V.reshape(-1)
     return SparseMatrix(
-        A.size + V.shape[1], torch.cat([A.rows, diagonal, row, col]),
-        torch.cat([A.cols, diagonal, col, row]),
-        torch.cat([A.entries, A.entries.new_full((A.size,), -shift), border, border]),
+        A.size + k, torch.cat([A.rows, diagonal, row, col]),
+        torch.cat([A.cols, diagonal, col, row]), torch.cat([A.entries, values, border, border]),
     )
 
 
@@ -146,6 +143,7 @@ class SmallestEigenvectors(torch.autograd.Function):
             inverse = torch.where(distinct, 1 / torch.where(distinct, gap, 1.0), 0.0)
             x = -others @ (inverse * (others.T @ grad))
         else:
+            # With V at the border the solution is in the complement of V, where L - l is regular.
             L = SparseMatrix(size, rows, cols, entries)
             right = torch.cat([grad, grad.new_zeros(3, 3)])
             x = -torch.cat([

@@ -22,6 +22,9 @@ from mvreg_ros.rotations import nearest_rotation
 import torch
 from torch import Tensor
 
+# What holds the map's origin, relative to the mean confidence, where nothing else does.
+ORIGIN_STIFFNESS = 1e-6
+
 
 def transf_sync(
     count: int, i: Tensor, j: Tensor, T_i_j: Tensor, c: Tensor,
@@ -71,14 +74,15 @@ def measured_translations(
     Return (count, 3) translations t_map_i that fit t_ij best, with the measured rotations.
 
     Eq. 33-34 in our convention: s_i = R_ij s_j + t_ij for the translations s of T_i_map, hence
-    s = L^+ b. L^+ is the inverse on the complement of V, the origins of the map: L is regular
-    where the rotations contradict each other, but there the origin is nothing but noise.
+    s = L^+ b. Where the rotations contradict each other, L is regular and there is a best origin
+    of the map; where they do not, the origin is free, in the space of V: L^+ is taken as
+    (L + epsilon V V^T)^-1, which is smooth between the two.
     """
     step = (c[:, None] * t_i_j)[..., None]
     b = step.new_zeros(len(R_map), 3, 1)
     b = b.index_add(0, i, step).index_add(0, j, -R_i_j.transpose(1, 2) @ step)
-    right = torch.cat([b.view(-1, 1), b.new_zeros(3, 1)])
-    s = solve(bordered(L, V), right)[:-3].view(-1, 3, 1)
+    held = bordered(L, ORIGIN_STIFFNESS**0.5 * V, corner=-1.0)
+    s = solve(held, torch.cat([b.view(-1, 1), b.new_zeros(3, 1)]))[:-3].view(-1, 3, 1)
     return -(R_map @ s)[..., 0]
 
 

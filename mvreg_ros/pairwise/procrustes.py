@@ -37,6 +37,6 @@ def weighted_procrustes(source: Tensor, target: Tensor, weights: Tensor) -> tupl
 
 
 def residuals(T: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """Return |T source - target| of each correspondence: (..., K) metres, without gradient at 0."""
+    """Return |T source - target| of each correspondence: (..., K) metres."""
     moved = source @ T[..., :3, :3].transpose(-1, -2) + T[..., None, :3, 3]
     return (moved - target).norm(dim=-1)
