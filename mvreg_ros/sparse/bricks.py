@@ -5,75 +5,73 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 
-from mvreg_ros.sparse.coordinates import BITS, offset
+from mvreg_ros.sparse.coordinates import interleave, neighbors
 import torch
 from torch import Tensor
 
-# Cells along the edge of a brick; a kernel reaches no further than into the next one.
-SIDE = 8
+# Cells along the edge of a brick, 2^LOG_SIDE; no kernel reaches further than into the next one.
+LOG_SIDE = 3
+SIDE = 2**LOG_SIDE
 # Bricks that are written out at the same time, each with the cells around it.
 MAX_BRICKS = 1024
 
 
 class Bricks:
     """
-    Cells of `step` voxels, in bricks of SIDE^3, wherever a brick holds one of the voxels.
+    Bricks of SIDE^3 cells wherever there is a voxel.
 
-    keys: (N,) packed voxels, multiples of step, which is a power of two.
+    keys: (N,) of the cells that hold the voxels, ascending.
     """
 
-    def __init__(self, keys: Tensor, step: int) -> None:
-        """Find the bricks and what lies around each."""
-        self._step = step
-        corners, self._cells = self._split(keys)
-        self._corners, self._bricks = torch.unique(corners, return_inverse=True)
-        sides = [offset(x, y, z) * SIDE * step for z, y, x in product((-1, 0, 1), repeat=3)]
-        wanted = self._corners[:, None] + torch.tensor(sides, device=keys.device)
+    def __init__(self, keys: Tensor) -> None:
+        """Find the bricks, and what lies around each."""
+        self._corners, bricks = torch.unique_consecutive(
+            keys >> 3 * LOG_SIDE, return_inverse=True)
+        self._cells = bricks * SIDE**3 + (keys & SIDE**3 - 1)
+        wanted = neighbors(self._corners)
         found = torch.searchsorted(self._corners, wanted).clamp_(max=len(self._corners) - 1)
-        # (bricks, 27); the number of bricks stands for one that is empty.
-        self._around = torch.where(self._corners[found] == wanted, found, len(self._corners))
-
-    def _split(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the corners of the bricks that hold the voxels, and x, y, z in them, (3, N)."""
-        inside = SIDE * self._step - 1
-        fields = torch.stack([keys, keys >> BITS, keys >> 2 * BITS]) & inside
-        return keys & ~offset(inside, inside, inside), fields >> self._step.bit_length() - 1
+        # (bricks, 3, 3, 3): the first cell of each; one more brick is there, and empty.
+        self._around = SIDE**3 * torch.where(
+            self._corners[found] == wanted, found, len(self._corners))
 
     def around(
         self, values: Tensor, fill: float, targets: Tensor, reach: int
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """
-        Yield the cells that hold targets with all that lies up to `reach` cells around them.
+        Yield the places of targets among cells, with all cells that lie around the targets.
 
-        values: (N,) or (N, C) of the voxels; the other cells hold `fill`. targets: (M,) packed,
-        each in an occupied brick. Yields a brick's targets after another's: rows (R,) int64 of
-        targets; cells (L,) or (L, C); places (R,) int32 of the targets in cells. The cell
-        (x, y, z) further is at place + (z * edge + y) * edge + x, edge = SIDE + 2 * reach.
+        values: (N,) or (N, C) of the voxels; the other cells hold `fill`. targets: (M,) keys of
+        cells, ascending, each in an occupied brick. Yields the places (R,) of the next R targets in
+        cells (L,) or (L, C); what is (x, y, z) further, up to reach, is at place + `linear` of it.
         """
         dense = values.new_full(((len(self._corners) + 1) * SIDE**3, *values.shape[1:]), fill)
-        x, y, z = self._cells
-        dense.index_copy_(0, ((self._bricks * SIDE + z) * SIDE + y) * SIDE + x, values)
+        dense.index_copy_(0, self._cells, values)
+        inside = grid(torch.arange(SIDE, device=targets.device))
+        place = torch.empty(SIDE**3, dtype=torch.int64, device=targets.device)
+        place[interleave(inside)] = linear(inside + reach, reach)
+        axis = torch.arange(-reach, SIDE + reach, device=targets.device)
+        side, cell = (axis >> LOG_SIDE) + 1, interleave(grid(axis & SIDE - 1))
 
-        corners, cells = self._split(targets)
-        bricks, rows = torch.sort(torch.searchsorted(self._corners, corners), stable=True)
-        edge = SIDE + 2 * reach
-        x, y, z = cells[:, rows] + reach
-        places = (z * edge + y) * edge + x
-        axis = torch.arange(-reach, SIDE + reach, device=dense.device)
-        side, cell = cube(axis // SIDE + 1, 3), cube(axis % SIDE, SIDE)
+        bricks = torch.searchsorted(self._corners, targets >> 3 * LOG_SIDE)
         for first in range(0, len(self._corners), MAX_BRICKS):
-            sources = self._around[first:first + MAX_BRICKS].index_select(1, side)
-            sources.mul_(SIDE**3).add_(cell)
+            sources = self._around[first:first + MAX_BRICKS]
+            for dim in (3, 2, 1):
+                sources = sources.index_select(dim, side)
+            cells = dense.index_select(0, (sources + cell).view(-1))
             begin, end = torch.searchsorted(
                 bricks, bricks.new_tensor([first, first + MAX_BRICKS])).tolist()
             yield (
-                rows[begin:end], dense.index_select(0, sources.view(-1)),
-                (places[begin:end] + (bricks[begin:end] - first) * edge**3).int(),
-            )
+                place[targets[begin:end] & SIDE**3 - 1]
+                + (bricks[begin:end] - first) * (SIDE + 2 * reach)**3, cells)
 
 
-def cube(axis: Tensor, base: int) -> Tensor:
-    """Return (z * base + y) * base + x for all z, y and x of an axis, x fastest."""
-    return ((axis[:, None, None] * base + axis[:, None]) * base + axis).flatten()
+def grid(axis: Tensor) -> Tensor:
+    """Return (x, y, z) for all z, y and x of an axis, (n, n, n, 3)."""
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing='ij')[::-1], -1)
+
+
+def linear(xyz: Tensor, reach: int) -> Tensor:
+    """Return how far apart two cells of `Bricks.around` are that differ by (..., 3), (...)."""
+    edge = SIDE + 2 * reach
+    return (xyz[..., 2] * edge + xyz[..., 1]) * edge + xyz[..., 0]

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from mvreg_ros.sparse.bricks import Bricks
-from mvreg_ros.sparse.kernel_map import Block, offsets, reach_of
+from mvreg_ros.sparse.kernel_map import Block, offsets
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -61,7 +61,7 @@ class SparseConvolution(torch.autograd.Function):
                 gathered.split(block.counts), kernels, product.split(block.counts), strict=True
             ):
                 torch.mm(g, w, out=p)
-            out.index_copy_(0, block.rows, add_up(block, product))
+            out[block.first:block.last] = add_up(block, product)
         return out
 
     @staticmethod
@@ -93,7 +93,7 @@ class SparseConvolution(torch.autograd.Function):
                 product = scratch('product', pairs, features)
                 for g, w, p in zip(parts, kernels, product.split(block.counts), strict=True):
                     torch.mm(g, w, out=p)
-                d_features.index_copy_(0, block.rows, add_up(block, product))
+                d_features[block.first:block.last] = add_up(block, product)
         return d_features, d_kernel if needs_kernel else None, None, None, None
 
 
@@ -113,8 +113,8 @@ class FewChannelsConvolution(torch.autograd.Function):
         ctx.save_for_backward(features, kernel)
         ctx.neighborhoods = source, targets, mirrored
         out = features.new_empty(len(targets), kernel.shape[2])
-        for rows, around in neighborhoods(features, kernel, source, targets, mirrored):
-            out.index_copy_(0, rows, around @ kernel.flatten(0, 1))
+        for first, around in neighborhoods(features, kernel, source, targets, mirrored):
+            torch.mm(around, kernel.flatten(0, 1), out=out[first:first + len(around)])
         return out
 
     @staticmethod
@@ -123,23 +123,25 @@ class FewChannelsConvolution(torch.autograd.Function):
         """Return the gradient of the kernel."""
         features, kernel = ctx.saved_tensors
         d_kernel = torch.zeros_like(kernel).flatten(0, 1)
-        for rows, around in neighborhoods(features, kernel, *ctx.neighborhoods):
-            d_kernel.addmm_(around.t(), gradient[rows])
+        for first, around in neighborhoods(features, kernel, *ctx.neighborhoods):
+            d_kernel.addmm_(around.t(), gradient[first:first + len(around)])
         return None, d_kernel.view_as(kernel), None, None, None
 
 
 def neighborhoods(
     features: Tensor, kernel: Tensor, source: Bricks, targets: Tensor, mirrored: bool
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield rows (R,) of targets and the features around each, (R, K^3 Cin), 0 where empty."""
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the first of some targets and the features around each, (R, K^3 Cin), 0 if empty."""
     size = round(len(kernel) ** (1 / 3))
-    across = offsets(size, mirrored, targets.device)
+    across, reach = offsets(size, mirrored, targets.device)
     most = max(1, MAX_CELLS // len(across))
     values = features.squeeze(1) if features.shape[1] == 1 else features
-    for part, cells, places in source.around(values, 0, targets, reach_of(size)):
-        for rows, here in zip(part.split(most), places.split(most), strict=True):
-            around = cells.index_select(0, (here[:, None] + across).view(-1))
-            yield rows, around.view(len(rows), -1)
+    first = 0
+    for places, cells in source.around(values, 0, targets, reach):
+        for some in places.int().split(most):
+            around = cells.index_select(0, (some[:, None] + across.int()).view(-1))
+            yield first, around.view(len(some), -1)
+            first += len(some)
 
 
 def add_up(block: Block, product: Tensor) -> Tensor:

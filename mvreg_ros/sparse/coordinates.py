@@ -1,6 +1,12 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Occupied voxels of one stride as sorted packed coordinates."""
+"""
+Occupied voxels as packed coordinates in Morton order.
+
+A key holds the batch and, below it, the bits of z, y and x in turns. Among ascending keys the
+voxels of any aligned cube of 2^n voxels lie together, and the key shifted by 3 n bits is that of
+the cube.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +14,15 @@ from mvreg_ros.types import InputError
 import torch
 from torch import Tensor
 
-# A key holds batch, z, y and x, the last fastest as in the kernels; 9 + 3 x 18 bits.
 BITS = 18
 CENTER = 2 ** (BITS - 1)
-# Half of what a field holds: what is left keeps a kernel's reach out of the next field.
-MAX_COORDINATE = 2**16
+# Half of what the bits hold, so that what lies around a voxel has a key as well.
+MAX_COORDINATE = 2 ** (BITS - 2)
 MAX_BATCHES = 2**9
-MAX_STRIDE = 2**12
+# The bits of a number in ever smaller groups, each two places further from the next than before.
+SHIFTS = (32, 16, 8, 4, 2)
+GROUPS = (0x1FFFFF, 0x1F00000000FFFF, 0x1F0000FF0000FF, 0x100F00F00F00F00F, 0x10C30C30C30C30C3,
+          0x1249249249249249)
 
 
 def pack(coordinates: Tensor) -> Tensor:
@@ -25,33 +33,43 @@ def pack(coordinates: Tensor) -> Tensor:
     """
     if coordinates.dim() != 2 or coordinates.shape[1] != 4 or coordinates.is_floating_point():
         raise InputError(
-            f'voxels are (N, 4) integers (batch, x, y, z), not {tuple(coordinates.shape)} '
-            f'{coordinates.dtype}: floor(points / voxel_size) and a column for the batch'
+            f'voxels are (N, 4) integers (batch, x, y, z), not {tuple(coordinates.shape)} of '
+            f'{coordinates.dtype}: take floor(points / voxel_size) and a column for the batch'
         )
-    b, x, y, z = coordinates.long().unbind(1)
-    if len(b) and (int(b.amin()) < 0 or int(b.amax()) >= MAX_BATCHES):
+    batch, xyz = coordinates[:, 0].long(), coordinates[:, 1:].long()
+    if len(batch) and (int(batch.amin()) < 0 or int(batch.amax()) >= MAX_BATCHES):
         raise InputError(f'a batch has at most {MAX_BATCHES} clouds, numbered from 0: split it')
-    if len(b) and int(coordinates[:, 1:].abs().amax()) >= MAX_COORDINATE:
+    if len(batch) and int(xyz.abs().amax()) >= MAX_COORDINATE:
         raise InputError(
-            f'voxel coordinates are below {MAX_COORDINATE} either side of zero: '
+            f'voxels lie within {MAX_COORDINATE} of the origin along each axis: '
             'centre the cloud, check its units or take larger voxels'
         )
-    return (b << 3 * BITS) + offset(x, y, z) + offset(CENTER, CENTER, CENTER)
+    return batch << 3 * BITS | interleave(xyz + CENTER)
 
 
-def offset(x: Tensor | int, y: Tensor | int, z: Tensor | int) -> Tensor | int:
-    """Return the difference of keys between a voxel and the one (x, y, z) further."""
-    return (z << 2 * BITS) + (y << BITS) + x
+def unpack(keys: Tensor, shift: int) -> Tensor:
+    """Return the least voxels of cubes of 2^shift voxels, (N, 4) int64: batch, x, y, z."""
+    xyz = torch.stack([keys, keys >> 1, keys >> 2], 1) & (1 << 3 * (BITS - shift)) - 1
+    xyz &= GROUPS[-1]
+    for places, group in zip(reversed(SHIFTS), reversed(GROUPS[:-1]), strict=True):
+        xyz = (xyz | xyz >> places) & group
+    batch = keys >> 3 * (BITS - shift)
+    return torch.cat([batch[:, None], (xyz << shift) - CENTER], 1)
 
 
-def unpack(keys: Tensor) -> Tensor:
-    """Return the voxels of keys, (N, 4) int64: batch, x, y, z."""
-    field = 2**BITS - 1
-    return torch.stack([
-        keys >> 3 * BITS, *((keys >> shift & field) - CENTER for shift in (0, BITS, 2 * BITS)),
-    ], 1)
+def interleave(xyz: Tensor) -> Tensor:
+    """Return the bits of (..., 3) integers below 2^21 in turns, those of x lowest, (...)."""
+    for places, group in zip(SHIFTS, GROUPS[1:], strict=True):
+        xyz = (xyz | xyz << places) & group
+    return xyz[..., 0] | xyz[..., 1] << 1 | xyz[..., 2] << 2
 
 
-def coarser(keys: Tensor, stride: int) -> Tensor:
-    """Return the voxels of a larger stride (a power of two) that hold these, ascending."""
-    return torch.unique(keys & ~offset(stride - 1, stride - 1, stride - 1))
+def neighbors(keys: Tensor) -> Tensor:
+    """Return the keys of a cube and the 26 around it, (N, 3, 3, 3), along z, y and x."""
+    for axis in (2, 1, 0):
+        own, unit = GROUPS[-1] << axis, 1 << axis
+        # A carry runs through the bits of the other axes where they are all set.
+        before, after = (keys & own) - unit, (keys | ~own) + unit
+        rest = keys & ~own
+        keys = torch.stack([before & own | rest, keys, after & own | rest], -1)
+    return keys

@@ -6,25 +6,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvreg_ros.sparse.bricks import Bricks, cube, SIDE
+from mvreg_ros.sparse.bricks import Bricks, grid, linear
 import torch
 from torch import Tensor
 
 # Pairs of voxels in a block: scratch has this many rows, of Cin and Cout channels.
-MAX_PAIRS = 2**15
+MAX_PAIRS = 2**16
 
 
 @dataclass(frozen=True)
 class Block:
     """
-    The pairs of voxels that meet in some output rows.
+    The pairs of voxels that meet in the output rows first to last - 1.
 
-    rows: (R,) int64 output rows. inputs: (P,) int32 input rows, by offset, then by output row.
-    counts: pairs of each offset. order: (P,) int32, the same pairs by output row; starts: (R,)
-    where each row's begin in it.
+    inputs: (P,) int32 input rows, by offset, then by output row. counts: pairs of each offset.
+    order: (P,) int32, the same pairs by output row; starts: (last - first,) int32, where each
+    row's begin in it.
     """
 
-    rows: Tensor
+    first: int
+    last: int
     inputs: Tensor
     counts: list[int]
     order: Tensor
@@ -32,27 +33,28 @@ class Block:
 
     @property
     def outputs(self) -> Tensor:
-        """(P,) output rows of the pairs, in the order of `inputs`."""
+        """(P,) int64 output rows of the pairs, in the order of `inputs`."""
+        rows = torch.arange(self.first, self.last, device=self.order.device)
         ends = torch.cat([self.starts[1:], self.starts.new_tensor([len(self.order)])])
-        result = self.rows.new_empty(len(self.order))
-        result[self.order.long()] = self.rows.repeat_interleave(ends - self.starts)
+        result = torch.empty_like(self.order, dtype=torch.int64)
+        result[self.order] = rows.repeat_interleave(ends - self.starts)
         return result
 
 
-def reach_of(size: int) -> int:
-    """Return how far a kernel reaches, in cells."""
-    return size // 2 if size % 2 else size - 1
+def offsets(size: int, mirrored: bool, device: torch.device) -> tuple[Tensor, int]:
+    """
+    Return the offsets of a kernel as distances in `Bricks.around`, and how far they reach.
 
-
-def offsets(size: int, mirrored: bool, device: torch.device) -> Tensor:
-    """Return the offsets of a kernel in the cells of `Bricks.around`, (size^3,) int32."""
+    An odd kernel is centred, an even one begins at 0; x is fastest; mirrored changes the sign.
+    """
     low = -(size // 2) if size % 2 else 0
-    axis = torch.arange(low, low + size, dtype=torch.int32, device=device)
-    return cube(axis, SIDE + 2 * reach_of(size)) * (-1 if mirrored else 1)
+    reach = max(-low, low + size - 1)
+    axis = torch.arange(low, low + size, device=device) * (-1 if mirrored else 1)
+    return linear(grid(axis), reach).flatten(), reach
 
 
 def kernel_map(
-    source: Bricks, rows: Tensor, targets: Tensor, size: int, ratio: int, mirrored: bool
+    source: Bricks, count: int, targets: Tensor, size: int, ratio: int, mirrored: bool
 ) -> list[Block]:
     """
     Return the pairs source[c + o s] and target[c] for the offsets o of a kernel, x fastest.
@@ -60,24 +62,28 @@ def kernel_map(
     s is the smaller stride; mirrored has c - o s in place of c + o s. A block holds at most
     `MAX_PAIRS` pairs.
     """
-    across = offsets(size, mirrored, targets.device)[:, None]
+    across, reach = offsets(size, mirrored, targets.device)
     # Along an axis only every ratio-th offset of a finer voxel leads to a coarser one.
     most = MAX_PAIRS // (-(-size // ratio))**3
-    blocks = []
-    for part, cells, places in source.around(rows, -1, targets, reach_of(size)):
-        for some, here in zip(part.split(most), places.split(most), strict=True):
-            table = cells.index_select(0, (here + across).view(-1)).view(-1, len(some))
-            blocks.append(block(some, table))
+    rows = torch.arange(count, dtype=torch.int32, device=targets.device)
+    blocks, first = [], 0
+    for places, cells in source.around(rows, -1, targets, reach):
+        for some in places.split(most):
+            table = cells.index_select(0, (some + across[:, None]).view(-1))
+            blocks.append(block(first, table.view(-1, len(some))))
+            first += len(some)
     return blocks
 
 
-def block(rows: Tensor, table: Tensor) -> Block:
+def block(first: int, table: Tensor) -> Block:
     """Return the block of a table (K^3, R) of input rows, -1 where there is none."""
     there = table >= 0
-    ends = there.sum(0).cumsum(0)
-    starts = ends - there.sum(0)
+    per_row = there.sum(0)
+    starts = per_row.cumsum(0) - per_row
     pairs = there.view(-1).nonzero().view(-1)
-    place = (there.cumsum(0) + (starts - 1)).view(-1)[pairs]
+    place = (there.cumsum(0) + (starts - 1)).view(-1).index_select(0, pairs)
     order = torch.empty(len(pairs), dtype=torch.int32, device=table.device)
     order[place] = torch.arange(len(pairs), dtype=torch.int32, device=table.device)
-    return Block(rows, table.view(-1)[pairs], there.sum(1).tolist(), order, starts.int())
+    return Block(
+        first, first + table.shape[1], table.view(-1).index_select(0, pairs),
+        there.sum(1).tolist(), order, starts.int())

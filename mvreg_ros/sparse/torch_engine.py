@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from mvreg_ros.sparse.bricks import Bricks
 from mvreg_ros.sparse.convolution import FewChannelsConvolution, SparseConvolution
-from mvreg_ros.sparse.coordinates import coarser, MAX_STRIDE, pack, unpack
+from mvreg_ros.sparse.coordinates import BITS, pack, unpack
 from mvreg_ros.sparse.kernel_map import Block, kernel_map
 from mvreg_ros.types import InputError
 import torch
@@ -14,59 +14,85 @@ from torch import Tensor
 
 
 class TorchEngine:
-    """The `SparseEngine` on torch tensors; levels and kernel maps are made at first use."""
+    """
+    The `SparseEngine` on torch tensors; levels and kernel maps are made at first use.
+
+    Fastest where the voxels are given in the order of their keys.
+    """
 
     def __init__(self, coordinates: Tensor) -> None:
         """Take (N, 4) voxels: batch, x, y, z; raise InputError where they cannot be used."""
-        self._keys = {1: pack(coordinates)}
+        keys, order = torch.sort(pack(coordinates))
+        if bool((keys[1:] == keys[:-1]).any()):
+            raise InputError('a voxel is there twice: keep one point a voxel, as '
+                             'mvreg_ros.features.voxels.voxel_down_sample does')
+        self._given = coordinates.long()
+        sorted_already = bool((order[1:] > order[:-1]).all())
+        self._order = None if sorted_already else order
+        # By the binary logarithm of the stride, in units of the stride.
+        self._keys = {0: keys}
         self._bricks: dict[tuple[int, int], Bricks] = {}
         self._maps: dict[tuple[int, int, int, bool], list[Block]] = {}
 
     def coordinates(self, stride: int) -> Tensor:
         """Return the voxels of a stride, (N_stride, 4) int64: batch, x, y, z."""
-        return unpack(self._level(stride))
+        level = level_of(stride)
+        return unpack(self._level(level), level) if level else self._given
 
     def convolve(
         self, features: Tensor, kernel: Tensor, stride_in: int, stride_out: int
     ) -> Tensor:
         """Return the convolution, as `SparseEngine` says."""
         size = round(len(kernel) ** (1 / 3))
-        mirrored = stride_out < stride_in
+        level_in, level_out = level_of(stride_in), level_of(stride_out)
+        mirrored = level_out < level_in
+        if level_in == 0 and self._order is not None:
+            features = features[self._order]
         if kernel.shape[1] <= 4 and not features.requires_grad:
-            return FewChannelsConvolution.apply(
-                features, kernel, self._bricks_of(stride_in, min(stride_in, stride_out)),
-                self._level(stride_out), mirrored)
-        flips = stride_in == stride_out and size % 2 == 1
+            fine = min(level_in, level_out)
+            out = FewChannelsConvolution.apply(
+                features, kernel, self._bricks_of(level_in, fine),
+                self._level(level_out) << 3 * (level_out - fine), mirrored)
+        else:
+            def adjoint() -> tuple[list[Block], bool]:
+                if level_in == level_out and size % 2:
+                    return self._map(level_in, level_out, size, mirrored), True
+                return self._map(level_out, level_in, size, not mirrored), False
 
-        def adjoint() -> tuple[list[Block], bool]:
-            if flips:
-                return self._map(stride_in, stride_out, size, mirrored), True
-            return self._map(stride_out, stride_in, size, not mirrored), False
+            out = SparseConvolution.apply(
+                features, kernel, self._map(level_in, level_out, size, mirrored),
+                len(self._level(level_out)), adjoint)
+        if level_out == 0 and self._order is not None:
+            out = torch.empty_like(out).index_copy(0, self._order, out)
+        return out
 
-        return SparseConvolution.apply(
-            features, kernel, self._map(stride_in, stride_out, size, mirrored),
-            len(self._level(stride_out)), adjoint)
+    def _level(self, level: int) -> Tensor:
+        """Return the keys of the voxels of stride 2^level, ascending."""
+        if level not in self._keys:
+            self._keys[level] = torch.unique_consecutive(self._keys[0] >> 3 * level)
+        return self._keys[level]
 
-    def _level(self, stride: int) -> Tensor:
-        """Return the voxels of a stride."""
-        if stride not in self._keys:
-            if stride not in (2**k for k in range(MAX_STRIDE.bit_length())):
-                raise InputError(f'strides are powers of two up to {MAX_STRIDE}, not {stride}')
-            self._keys[stride] = coarser(self._keys[1], stride)
-        return self._keys[stride]
+    def _bricks_of(self, level: int, fine: int) -> Bricks:
+        """Return the voxels of stride 2^level in bricks of cells of 2^fine."""
+        if (level, fine) not in self._bricks:
+            self._bricks[level, fine] = Bricks(self._level(level) << 3 * (level - fine))
+        return self._bricks[level, fine]
 
-    def _bricks_of(self, stride: int, step: int) -> Bricks:
-        if (stride, step) not in self._bricks:
-            self._bricks[stride, step] = Bricks(self._level(stride), step)
-        return self._bricks[stride, step]
-
-    def _map(self, stride_in: int, stride_out: int, size: int, mirrored: bool) -> list[Block]:
+    def _map(self, level_in: int, level_out: int, size: int, mirrored: bool) -> list[Block]:
         """Return the pairs of a convolution."""
-        key = stride_in, stride_out, size, mirrored
+        key = level_in, level_out, size, mirrored
         if key not in self._maps:
-            source = self._level(stride_in)
+            fine = min(level_in, level_out)
             self._maps[key] = kernel_map(
-                self._bricks_of(stride_in, min(stride_in, stride_out)),
-                torch.arange(len(source), dtype=torch.int32, device=source.device),
-                self._level(stride_out), size, max(1, stride_in // stride_out), mirrored)
+                self._bricks_of(level_in, fine), len(self._level(level_in)),
+                self._level(level_out) << 3 * (level_out - fine), size,
+                2 ** max(0, level_in - level_out), mirrored)
         return self._maps[key]
+
+
+def level_of(stride: int) -> int:
+    """Return the binary logarithm of a stride; raise InputError where it has none."""
+    level = stride.bit_length() - 1
+    if stride != 2**level or level > BITS // 2:
+        raise InputError(f'strides are powers of two up to {2 ** (BITS // 2)}, not {stride}')
+    return level
