@@ -75,6 +75,9 @@ JOINT_SHAPES: Shapes = {
     'feature_matching._temperature': (),
     **REGISTRATION_SHAPES,
 }
+# The two blocks have 2,473,050 together.
+PARAMETERS = {
+    'phi': 8_760_384, 'matching': 1, 'psi_init': 1_236_397, 'psi_iter': 1_236_653}
 
 
 class EasyDict(dict):

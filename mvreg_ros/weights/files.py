@@ -37,7 +37,7 @@ class Weights:
 
     @property
     def config(self) -> LmpcrConfig:
-        """The sizes of the network, and the voxels that it was trained with."""
+        """Return the sizes of the network and the voxel size that it was trained with."""
         return LmpcrConfig.from_json(self.metadata['config'])
 
 

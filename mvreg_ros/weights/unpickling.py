@@ -55,7 +55,7 @@ class StoredTensor(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """The size of the tensor by itself."""
+        """Return the size of the tensor by itself."""
         return math.prod(self.shape) * self.storage.dtype.itemsize
 
     def read(self, numbers: Tensor) -> Tensor:
