@@ -32,8 +32,8 @@ class Bricks:
         wanted = neighbors(self._corners)
         found = torch.searchsorted(self._corners, wanted).clamp_(max=len(self._corners) - 1)
         # (bricks, 3, 3, 3): the first cell of each; one more brick is there, and empty.
-        self._around = SIDE**3 * torch.where(
-            self._corners[found] == wanted, found, len(self._corners))
+        around = torch.where(self._corners[found] == wanted, found, len(self._corners))
+        self._around = around.int() * SIDE**3
 
     def around(
         self, values: Tensor, fill: float, targets: Tensor, reach: int
@@ -42,23 +42,23 @@ class Bricks:
         Yield the places of targets among cells, with all cells that lie around the targets.
 
         values: (N,) or (N, C) of the voxels; the other cells hold `fill`. targets: (M,) keys of
-        cells, ascending, each in an occupied brick. Yields the places (R,) of the next R targets in
-        cells (L,) or (L, C); what is (x, y, z) further, up to reach, is at place + `linear` of it.
+        cells, ascending, each in an occupied brick. Yields the places (R,) int32 of the next R
+        targets in cells (L,) or (L, C); what is (x, y, z) further is at place + `linear` of it.
         """
         dense = values.new_full(((len(self._corners) + 1) * SIDE**3, *values.shape[1:]), fill)
         dense.index_copy_(0, self._cells, values)
         inside = grid(torch.arange(SIDE, device=targets.device))
-        place = torch.empty(SIDE**3, dtype=torch.int64, device=targets.device)
-        place[interleave(inside)] = linear(inside + reach, reach)
+        place = torch.empty(SIDE**3, dtype=torch.int32, device=targets.device)
+        place[interleave(inside)] = linear(inside + reach, reach).int()
         axis = torch.arange(-reach, SIDE + reach, device=targets.device)
-        side, cell = (axis >> LOG_SIDE) + 1, interleave(grid(axis & SIDE - 1))
+        side, cell = (axis >> LOG_SIDE) + 1, interleave(grid(axis & SIDE - 1)).int()
 
-        bricks = torch.searchsorted(self._corners, targets >> 3 * LOG_SIDE)
+        bricks = torch.searchsorted(self._corners, targets >> 3 * LOG_SIDE, out_int32=True)
         for first in range(0, len(self._corners), MAX_BRICKS):
             sources = self._around[first:first + MAX_BRICKS]
             for dim in (3, 2, 1):
                 sources = sources.index_select(dim, side)
-            cells = dense.index_select(0, (sources + cell).view(-1))
+            cells = dense.index_select(0, sources.add_(cell).view(-1))
             begin, end = torch.searchsorted(
                 bricks, bricks.new_tensor([first, first + MAX_BRICKS])).tolist()
             yield (

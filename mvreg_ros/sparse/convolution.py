@@ -138,8 +138,8 @@ def neighborhoods(
     values = features.squeeze(1) if features.shape[1] == 1 else features
     first = 0
     for places, cells in source.around(values, 0, targets, reach):
-        for some in places.int().split(most):
-            around = cells.index_select(0, (some[:, None] + across.int()).view(-1))
+        for some in places.split(most):
+            around = cells.index_select(0, (some[:, None] + across).view(-1))
             yield first, around.view(len(some), -1)
             first += len(some)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mvreg_ros.sparse.bricks import Bricks, grid, linear
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,14 +44,14 @@ class Block:
 
 def offsets(size: int, mirrored: bool, device: torch.device) -> tuple[Tensor, int]:
     """
-    Return the offsets of a kernel as distances in `Bricks.around`, and how far they reach.
+    Return the offsets of a kernel as int32 distances in `Bricks.around`, and their reach.
 
     An odd kernel is centred, an even one begins at 0; x is fastest; mirrored changes the sign.
     """
     low = -(size // 2) if size % 2 else 0
     reach = max(-low, low + size - 1)
     axis = torch.arange(low, low + size, device=device) * (-1 if mirrored else 1)
-    return linear(grid(axis), reach).flatten(), reach
+    return linear(grid(axis), reach).flatten().int(), reach
 
 
 def kernel_map(
@@ -78,12 +79,18 @@ def kernel_map(
 def block(first: int, table: Tensor) -> Block:
     """Return the block of a table (K^3, R) of input rows, -1 where there is none."""
     there = table >= 0
-    per_row = there.sum(0)
-    starts = per_row.cumsum(0) - per_row
-    pairs = there.view(-1).nonzero().view(-1)
-    place = (there.cumsum(0) + (starts - 1)).view(-1).index_select(0, pairs)
-    order = torch.empty(len(pairs), dtype=torch.int32, device=table.device)
-    order[place] = torch.arange(len(pairs), dtype=torch.int32, device=table.device)
+    pairs = nonzero(there.view(-1))
+    number = torch.arange(len(pairs), dtype=torch.int32, device=table.device)
+    ends = there.cumsum(0)  # of the pairs of a row up to each offset
+    starts = ends[-1].cumsum(0) - ends[-1]
+    place = ends.add_(starts - 1).view(-1).index_select(0, pairs)
     return Block(
         first, first + table.shape[1], table.view(-1).index_select(0, pairs),
-        there.sum(1).tolist(), order, starts.int())
+        there.sum(1).tolist(), torch.empty_like(number).scatter_(0, place, number), starts.int())
+
+
+def nonzero(mask: Tensor) -> Tensor:
+    """Return the indices of what is True, (P,) int64."""
+    if mask.device.type == 'cpu':
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))  # eight times as fast as torch's
+    return mask.nonzero().view(-1)
