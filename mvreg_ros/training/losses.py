@@ -81,22 +81,15 @@ def transformation_loss(T: Tensor, truth: Tensor, points: Tensor, mask: Tensor) 
     return ((apart.norm(dim=2) * mask).sum(1) / mask.sum(1)).mean()
 
 
-def confidence_loss(
-    logits: Tensor, T: Tensor, truth: Tensor, max_angle: float = TAU_A
-) -> Tensor:
+def confidence_loss(logits: Tensor, T: Tensor, truth: Tensor, max_angle: float = TAU_A) -> Tensor:
     """
     Return L_conf, the cross entropy of c_local, labelled by rotation errors below max_angle.
 
-    logits: (B,) of c_local; T, truth: (B, 4, 4) T_i_j; max_angle: rad. No gradient reaches T. A
-    pair of which no pose could be estimated has the logit -inf and takes no part.
+    logits: (B,) of c_local; T, truth: (B, 4, 4) T_i_j; max_angle: rad. No gradient reaches T.
     """
-    estimated = logits > -torch.inf
     trace = (T[:, :3, :3] * truth[:, :3, :3]).sum((1, 2))
     right = (trace - 1) / 2 > math.cos(max_angle)
-    entropy = binary_cross_entropy_with_logits(
-        logits[estimated], right[estimated].to(logits.dtype), reduction='sum'
-    )
-    return entropy / estimated.sum().clamp(min=1)
+    return binary_cross_entropy_with_logits(logits, right.to(logits.dtype))
 
 
 def synchronization_loss(poses: Tensor, truth: Tensor, i: Tensor, j: Tensor) -> Tensor:
