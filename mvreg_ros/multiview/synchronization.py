@@ -33,7 +33,7 @@ def transf_sync(
     """
     Return (count, 4, 4) poses T_map_i of a connected graph, node 0 at the identity.
 
-    i, j: (E,) nodes, each pair once; T_i_j: (E, 4, 4); c: (E,) confidences > 0, of which only the
+    i, j: (E,) nodes; T_i_j: (E, 4, 4) rigid; c: (E,) confidences > 0, of which only the
     ratios count. translations: the rotations that Eq. 32 has with them, those of the edges as in
     the paper or those just synchronised. Computed in float64 on the CPU, returned like T_i_j.
     """
