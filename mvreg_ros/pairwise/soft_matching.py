@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mvreg_ros.pairwise.matching import row_argmax
 import torch
 from torch import nn, Tensor
@@ -42,16 +44,13 @@ class SoftNearestNeighbors(nn.Module):
         t = self.temperature.square().clamp(min=MIN_TEMPERATURE)
         row_bytes = TABLES * len(features_q) * features_q.element_size()
         rows = max(1, self.max_bytes // row_bytes)
+        block = partial(self._block, features_q=features_q, points_q=points_q, t=t)
+        if torch.is_grad_enabled():
+            # What a block computes is forgotten, and computed again for its gradient.
+            block = partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False)
         # Between unit features half precision cannot tell near from nearest.
         with torch.autocast(features_q.device.type, enabled=False):
-            return torch.cat([
-                # What a block computes is forgotten, and computed again for its gradient.
-                checkpoint(
-                    self._block, block, features_q, points_q, t,
-                    use_reentrant=False, preserve_rng_state=False,
-                )
-                for block in features_p.split(rows)
-            ])
+            return torch.cat([block(rows_p) for rows_p in features_p.split(rows)])
 
     def _block(
         self, features_p: Tensor, features_q: Tensor, points_q: Tensor, t: Tensor
