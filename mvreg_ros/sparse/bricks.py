@@ -10,7 +10,7 @@ from mvreg_ros.sparse.coordinates import interleave, neighbors
 import torch
 from torch import Tensor
 
-# Cells along the edge of a brick, 2^LOG_SIDE; no kernel reaches further than into the next one.
+# Cells along the edge of a brick, 2^LOG_SIDE; a kernel reaches no further than into the next one.
 LOG_SIDE = 3
 SIDE = 2**LOG_SIDE
 # Bricks that are written out at the same time, each with the cells around it.

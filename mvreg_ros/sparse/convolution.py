@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from mvreg_ros.sparse.bricks import Bricks
-from mvreg_ros.sparse.kernel_map import Block, offsets
+from mvreg_ros.sparse.kernel_map import Block, offsets, size_of
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -132,8 +132,7 @@ def neighborhoods(
     features: Tensor, kernel: Tensor, source: Bricks, targets: Tensor, mirrored: bool
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the first of some targets and the features around each, (R, K^3 Cin), 0 if empty."""
-    size = round(len(kernel) ** (1 / 3))
-    across, reach = offsets(size, mirrored, targets.device)
+    across, reach = offsets(size_of(kernel), mirrored, targets.device)
     most = max(1, MAX_CELLS // len(across))
     values = features.squeeze(1) if features.shape[1] == 1 else features
     first = 0

@@ -47,6 +47,27 @@ def pack(coordinates: Tensor) -> Tensor:
     return batch << 3 * BITS | interleave(xyz + CENTER)
 
 
+def sorted_keys(coordinates: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Return the keys of voxels (N, 4), ascending, and the rows they have in `coordinates`.
+
+    Raises InputError where a voxel is there twice or cannot be packed.
+    """
+    keys, rows = torch.sort(pack(coordinates))
+    if bool((keys[1:] == keys[:-1]).any()):
+        raise InputError('a voxel is there twice: keep one point a voxel, as '
+                         'mvreg_ros.features.voxels.voxel_down_sample does')
+    return keys, rows
+
+
+def level_of(stride: int) -> int:
+    """Return the binary logarithm of a stride; raise InputError where it has none."""
+    level = stride.bit_length() - 1
+    if stride != 2**level or level > BITS // 2:
+        raise InputError(f'strides are powers of two up to {2 ** (BITS // 2)}, not {stride}')
+    return level
+
+
 def unpack(keys: Tensor, shift: int) -> Tensor:
     """Return the least voxels of cubes of 2^shift voxels, (N, 4) int64: batch, x, y, z."""
     xyz = torch.stack([keys, keys >> 1, keys >> 2], 1) & (1 << 3 * (BITS - shift)) - 1

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from mvreg_ros.sparse.minkowski_engine import MinkowskiEngine
 from mvreg_ros.sparse.torch_engine import TorchEngine
 from mvreg_ros.types import InputError
 from torch import Tensor
-
-ENGINES = ('torch', 'minkowski')
 
 
 class SparseEngine(Protocol):
@@ -37,6 +37,10 @@ class SparseEngine(Protocol):
         """
 
 
+ENGINES: dict[str, Callable[[Tensor], SparseEngine]] = {
+    'torch': TorchEngine, 'minkowski': MinkowskiEngine}
+
+
 def open_engine(name: str, coordinates: Tensor) -> SparseEngine:
     """
     Return the engine 'torch' or 'minkowski' for the voxels of a batch of clouds.
@@ -44,6 +48,6 @@ def open_engine(name: str, coordinates: Tensor) -> SparseEngine:
     coordinates: (N, 4) integers: batch, x, y, z, unique. Raises InputError where they are not, or
     where the engine does not exist or is not installed.
     """
-    if name == 'torch':
-        return TorchEngine(coordinates)
-    raise InputError(f'there is no sparse engine {name!r}: choose one of {", ".join(ENGINES)}')
+    if name not in ENGINES:
+        raise InputError(f'there is no sparse engine {name!r}: choose one of {", ".join(ENGINES)}')
+    return ENGINES[name](coordinates)

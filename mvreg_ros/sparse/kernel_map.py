@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvreg_ros.sparse.bricks import Bricks, grid, linear
+from mvreg_ros.sparse.bricks import Bricks, grid, linear, SIDE
+from mvreg_ros.types import InputError
 import numpy as np
 import torch
 from torch import Tensor
@@ -40,6 +41,15 @@ class Block:
         result = torch.empty_like(self.order, dtype=torch.int64)
         result[self.order] = rows.repeat_interleave(ends - self.starts)
         return result
+
+
+def size_of(kernel: Tensor) -> int:
+    """Return K of a kernel (K^3, Cin, Cout); raise InputError where there is none or too large."""
+    size = round(len(kernel) ** (1 / 3))
+    if size**3 != len(kernel) or kernel.dim() != 3 or size > SIDE:
+        raise InputError(
+            f'a kernel is (K^3, Cin, Cout) with K up to {SIDE}, not {tuple(kernel.shape)}')
+    return size
 
 
 def offsets(size: int, mirrored: bool, device: torch.device) -> tuple[Tensor, int]:

@@ -37,7 +37,8 @@ class Convolution(nn.Module):
         if self.kernel.dim() == 2:
             out = features @ self.kernel
         else:
-            out = engine.convolve(features, self.kernel, self.stride_in, self.stride_out)
+            kernel = self.kernel.to(features.dtype)  # half precision under autocast
+            out = engine.convolve(features, kernel, self.stride_in, self.stride_out)
         return out if self.bias is None else out + self.bias
 
 

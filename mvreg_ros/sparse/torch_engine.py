@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mvreg_ros.sparse.bricks import Bricks
 from mvreg_ros.sparse.convolution import FewChannelsConvolution, SparseConvolution
-from mvreg_ros.sparse.coordinates import BITS, pack, unpack
-from mvreg_ros.sparse.kernel_map import Block, kernel_map
+from mvreg_ros.sparse.coordinates import level_of, sorted_keys, unpack
+from mvreg_ros.sparse.kernel_map import Block, kernel_map, size_of
 from mvreg_ros.types import InputError
 import torch
 from torch import Tensor
+
+# Of so few channels a voxel takes its surroundings along, occupied or not.
+FEW_CHANNELS = 4
 
 
 class TorchEngine:
@@ -22,13 +27,9 @@ class TorchEngine:
 
     def __init__(self, coordinates: Tensor) -> None:
         """Take (N, 4) voxels: batch, x, y, z; raise InputError where they cannot be used."""
-        keys, order = torch.sort(pack(coordinates))
-        if bool((keys[1:] == keys[:-1]).any()):
-            raise InputError('a voxel is there twice: keep one point a voxel, as '
-                             'mvreg_ros.features.voxels.voxel_down_sample does')
+        keys, order = sorted_keys(coordinates)
         self._given = coordinates.long()
-        sorted_already = bool((order[1:] > order[:-1]).all())
-        self._order = None if sorted_already else order
+        self._order = None if bool((order[1:] > order[:-1]).all()) else order
         # By the binary logarithm of the stride, in units of the stride.
         self._keys = {0: keys}
         self._bricks: dict[tuple[int, int], Bricks] = {}
@@ -43,28 +44,34 @@ class TorchEngine:
         self, features: Tensor, kernel: Tensor, stride_in: int, stride_out: int
     ) -> Tensor:
         """Return the convolution, as `SparseEngine` says."""
-        size = round(len(kernel) ** (1 / 3))
-        level_in, level_out = level_of(stride_in), level_of(stride_out)
-        mirrored = level_out < level_in
+        level_in, level_out, size = level_of(stride_in), level_of(stride_out), size_of(kernel)
+        if len(features) != len(self._level(level_in)):
+            raise InputError(f'{len(features)} rows of features for {len(self._level(level_in))} '
+                             f'voxels of stride {stride_in}')
         if level_in == 0 and self._order is not None:
-            features = features[self._order]
-        if kernel.shape[1] <= 4 and not features.requires_grad:
+            features = features.index_select(0, self._order)
+        mirrored = level_out < level_in
+        if kernel.shape[1] <= FEW_CHANNELS and not features.requires_grad:
             fine = min(level_in, level_out)
             out = FewChannelsConvolution.apply(
                 features, kernel, self._bricks_of(level_in, fine),
                 self._level(level_out) << 3 * (level_out - fine), mirrored)
         else:
-            def adjoint() -> tuple[list[Block], bool]:
-                if level_in == level_out and size % 2:
-                    return self._map(level_in, level_out, size, mirrored), True
-                return self._map(level_out, level_in, size, not mirrored), False
-
             out = SparseConvolution.apply(
                 features, kernel, self._map(level_in, level_out, size, mirrored),
-                len(self._level(level_out)), adjoint)
+                len(self._level(level_out)),
+                partial(self._adjoint, level_in, level_out, size, mirrored))
         if level_out == 0 and self._order is not None:
             out = torch.empty_like(out).index_copy(0, self._order, out)
         return out
+
+    def _adjoint(
+        self, level_in: int, level_out: int, size: int, mirrored: bool
+    ) -> tuple[list[Block], bool]:
+        """Return the pairs of the way back, and whether its kernel is the flipped one."""
+        if level_in == level_out and size % 2:
+            return self._map(level_in, level_out, size, mirrored), True
+        return self._map(level_out, level_in, size, not mirrored), False
 
     def _level(self, level: int) -> Tensor:
         """Return the keys of the voxels of stride 2^level, ascending."""
@@ -88,11 +95,3 @@ class TorchEngine:
                 self._level(level_out) << 3 * (level_out - fine), size,
                 2 ** max(0, level_in - level_out), mirrored)
         return self._maps[key]
-
-
-def level_of(stride: int) -> int:
-    """Return the binary logarithm of a stride; raise InputError where it has none."""
-    level = stride.bit_length() - 1
-    if stride != 2**level or level > BITS // 2:
-        raise InputError(f'strides are powers of two up to {2 ** (BITS // 2)}, not {stride}')
-    return level
