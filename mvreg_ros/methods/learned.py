@@ -45,7 +45,8 @@ Pair = tuple[int, int]
 
 # Correspondences within so many voxels of where the pose puts them are inliers: 7.5 cm at 2.5 cm.
 INLIER_VOXELS = 3.0
-NEEDED = ('phi', 'matching', 'psi_init', 'psi_iter')
+# Of the other parts the first values will do: the nearest neighbour is the same at any temperature.
+NEEDED = ('phi', 'psi_init', 'psi_iter')
 BATCH = 4  # pairs that go through a registration block together
 
 
@@ -83,7 +84,7 @@ class LearnedMethod:
         network = Lmpcr(weights.config)
         if 'zeta' not in held:
             network.zeta = InlierConfidence()
-        network.load_state_dict(weights.tensors, strict='beta' in held)
+        network.load_state_dict(weights.tensors, strict=False)  # names are checked already
         return cls(network, voxel_size, device)
 
     @torch.inference_mode()
