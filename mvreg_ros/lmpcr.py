@@ -101,7 +101,13 @@ class Lmpcr(nn.Module):
 
         generator: draws the points that are matched.
         """
-        descriptors = self.describe(scans)
+        return self.register(scans, self.describe(scans), config, generator)
+
+    def register(
+        self, scans: Sequence[Tensor], descriptors: list[Tensor], config: Algorithm1Config,
+        generator: torch.Generator,
+    ) -> LmpcrOutput:
+        """Register scans whose points have descriptors, (N, D) each."""
         rows = [torch.randperm(len(points), generator=generator)[:self.config.points]
                 for points in scans]
         gamma = self.correspondences(
