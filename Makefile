@@ -9,7 +9,7 @@ endif
 # Modules are compiled once, at their first import.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint minkowski clean
 
 setup:
 	@command -v python3 >/dev/null || if [ "$$(id -u)" = 0 ]; \
@@ -25,6 +25,10 @@ test: setup
 
 lint: setup
 	$(PYTHON) -m pytest test/test_style.py
+
+# Optional: the sparse engine that the torch engine is compared with.
+minkowski: setup
+	$(PYTHON) tools/build_minkowski.py
 
 clean:
 	rm -rf .venv demo_out build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
