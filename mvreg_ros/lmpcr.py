@@ -139,7 +139,7 @@ class Lmpcr(nn.Module):
             i, j = pair
             return self.matching(descriptors[i], descriptors[j], points[j])
 
-        i, j = torch.tensor(pairs).T
+        i, j = torch.tensor(pairs, device=points[0].device).T
         points_i = [points[a] for a, _ in pairs]
         mask = [torch.ones_like(p[:, 0], dtype=torch.bool) for p in points_i]
         return Gamma(i, j, *(pad_sequence(rows, batch_first=True)

@@ -66,6 +66,12 @@ PARAMETERS = (
         read_only=True,
     ),
     Parameter(
+        'sparse_engine', 'torch',
+        'What computes the sparse convolutions of method lmpcr. torch: our own, needs nothing '
+        'else. minkowski: MinkowskiEngine where it is installed, the same to rounding.',
+        choices=('torch', 'minkowski'), read_only=True,
+    ),
+    Parameter(
         'device', 'auto', 'auto, cpu, cuda or cuda:1. auto takes CUDA where torch finds it.',
         read_only=True,
     ),

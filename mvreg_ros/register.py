@@ -64,7 +64,8 @@ class MultiviewRegistration:
         voxel_size = float(values['voxel_size'])
         method: Method
         if values['method'] == 'lmpcr':
-            method = LearnedMethod.from_file(str(values['weights']), voxel_size, device)
+            method = LearnedMethod.from_file(
+                str(values['weights']), voxel_size, device, str(values['sparse_engine']))
         else:
             method = GeometricMethod(voxel_size, device)
         return cls(values, method)

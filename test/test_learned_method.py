@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from mvreg_ros import MultiviewRegistration
@@ -131,6 +132,15 @@ def test_what_is_missing_is_named_with_the_cure(tmp_path: Path) -> None:
     save_weights(path, only_phi, {'config': TINY.to_json(), 'source': 'random'})
     with pytest.raises(InputError, match='has no psi_init and no psi_iter'):
         pipeline(path)
+
+
+def test_an_engine_that_is_not_installed_is_missed_at_once(weights: Path) -> None:
+    """Not when the first fragments have been collected."""
+    if find_spec('MinkowskiEngine'):
+        pipeline(weights, sparse_engine='minkowski')
+    else:
+        with pytest.raises(InputError, match='make minkowski'):
+            pipeline(weights, sparse_engine='minkowski')
 
 
 def test_the_command_takes_the_weights(

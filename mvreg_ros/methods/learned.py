@@ -26,6 +26,7 @@ from mvreg_ros.multiview.pose_graph import judged, Synchronization
 from mvreg_ros.pairwise.confidence_block import InlierConfidence
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.parallel import ordered_map, workers_for
+from mvreg_ros.sparse.engine import open_engine
 from mvreg_ros.types import (
     Edges,
     FloatArray,
@@ -45,7 +46,7 @@ Pair = tuple[int, int]
 
 # Correspondences within so many voxels of where the pose puts them are inliers: 7.5 cm at 2.5 cm.
 INLIER_VOXELS = 3.0
-# Of the other parts the first values will do: the nearest neighbour is the same at any temperature.
+# Of the other parts the first values will do; the nearest is the same at any temperature.
 NEEDED = ('phi', 'psi_init', 'psi_iter')
 BATCH = 4  # pairs that go through a registration block together
 
@@ -58,7 +59,9 @@ class LearnedMethod:
     space.
     """
 
-    def __init__(self, network: Lmpcr, voxel_size: float, device: torch.device) -> None:
+    def __init__(
+        self, network: Lmpcr, voxel_size: float, device: torch.device, engine: str = 'torch'
+    ) -> None:
         """Use a network in evaluation mode; voxel_size in metres."""
         config = network.config
         self.network = network.to(device).eval()
@@ -66,14 +69,18 @@ class LearnedMethod:
         self.workers = workers_for(device)
         self.voxel_size = voxel_size
         self.scale = config.voxel_size / voxel_size
-        self.descriptor = FcgfDescriptor(network.phi, voxel_size, device, config.points)
+        self.descriptor = FcgfDescriptor(
+            network.phi, voxel_size, device, config.points, engine)
 
     @classmethod
-    def from_file(cls, path: str, voxel_size: float, device: torch.device) -> LearnedMethod:
-        """Load weights; raises InputError where there are none, or not all that is needed."""
+    def from_file(
+        cls, path: str, voxel_size: float, device: torch.device, engine: str
+    ) -> LearnedMethod:
+        """Load weights; raises InputError where they or the engine are not all that is needed."""
         if not path:
             raise InputError(
                 'method lmpcr needs weights: name a file made by mvreg weights convert')
+        open_engine(engine, torch.zeros(1, 4, dtype=torch.int64))  # say at once if it is missing
         weights = load_weights(Path(path).expanduser())
         held = parts_of(weights.tensors)
         missing = [part for part in NEEDED if part not in held]
@@ -85,7 +92,7 @@ class LearnedMethod:
         if 'zeta' not in held:
             network.zeta = InlierConfidence()
         network.load_state_dict(weights.tensors, strict=False)  # names are checked already
-        return cls(network, voxel_size, device)
+        return cls(network, voxel_size, device, engine)
 
     @torch.inference_mode()
     def solve(
