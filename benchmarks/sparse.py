@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 import platform
 import time
@@ -24,6 +25,7 @@ from mvreg_ros.data.clouds import read_cloud
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.features.fcgf import ResUNetBN2C
 from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.sparse.coordinates import sorted_keys
 from mvreg_ros.sparse.engine import ENGINES, open_engine, SparseEngine
 from mvreg_ros.types import InputError
 import numpy as np
@@ -31,6 +33,8 @@ import torch
 from torch import Tensor
 
 VOXEL_SIZE = 0.025
+PASSES = ('forward', 'forward, maps there', 'forward and backward')
+Work = Callable[[], object]
 # Rows, channels in and out of a matrix product.
 Product = tuple[int, int, int]
 
@@ -64,7 +68,7 @@ class RecordingEngine:
         return self._engine.convolve(features, kernel, stride_in, stride_out)
 
 
-def floor(products: list[Product], backward: bool) -> Callable[[], None]:
+def floor(products: list[Product], backward: bool) -> Work:
     """Return a function that does the products, and of each the two of its gradients."""
     memory = [torch.randn(max(n * c for n, *c2 in products for c in c2)) for _ in range(2)]
     kernels = [torch.randn(c_in, c_out) for _, c_in, c_out in products]
@@ -88,7 +92,7 @@ def resident_mb(name: str) -> float:
     raise InputError(f'no {name} in /proc/self/status: memory is measured on Linux only')
 
 
-def peak_mb(work: Callable[[], object]) -> float:
+def peak_mb(work: Work) -> float:
     """Return how much more memory than before the process holds at most while it works, MiB."""
     Path('/proc/self/clear_refs').write_text('5')  # forgets the VmHWM so far
     before = resident_mb('VmRSS')
@@ -97,10 +101,12 @@ def peak_mb(work: Callable[[], object]) -> float:
 
 
 def voxels(root: Path) -> Tensor:
-    """Return the voxels (N, 4) of the first fragment of the first scene."""
+    """Return the voxels (N, 4) of the first fragment of the first scene, sorted by key."""
     points = torch.from_numpy(read_cloud(cloud_scenes(root, '3dmatch')[0].clouds[0]))
     points = points[voxel_down_sample(points, VOXEL_SIZE)]
-    return torch.nn.functional.pad(torch.floor(points / VOXEL_SIZE).long(), (1, 0))
+    coordinates = torch.nn.functional.pad(torch.floor(points / VOXEL_SIZE).long(), (1, 0))
+    _, rows = sorted_keys(coordinates)
+    return coordinates[rows]
 
 
 def available(coordinates: Tensor) -> list[str]:
@@ -132,33 +138,27 @@ def main() -> None:
         with torch.no_grad():
             network(ones, engine)
 
-    def both(engine: SparseEngine) -> None:
+    def anew(name: str) -> None:
+        forward(open_engine(name, coordinates))
+
+    def backward(name: str) -> None:
         network.train()
-        network(ones, engine).sum().backward()
+        network(ones, open_engine(name, coordinates)).sum().backward()
         network.eval()
 
     engines = available(coordinates)
-    memory = {name: peak_mb(lambda name=name: forward(open_engine(name, coordinates)))
-              for name in engines}
+    memory = {name: peak_mb(partial(anew, name)) for name in engines}
     recording = RecordingEngine(coordinates)
     forward(recording)
     for layer in (network.conv1_tr, network.final):
         recording.products.append((len(coordinates), *layer.kernel.shape))
-    passes: dict[str, dict[str, Callable[[], object]]] = {'floor': {
-        'forward': floor(recording.products, backward=False),
-        'forward, maps there': floor(recording.products, backward=False),
-        'forward and backward': floor(recording.products, backward=True),
-    }}
+    products = recording.products
+    arms = {'floor': (floor(products, False), floor(products, False), floor(products, True))}
     for name in engines:
-        there = open_engine(name, coordinates)
-        passes[name] = {
-            'forward': lambda name=name: forward(open_engine(name, coordinates)),
-            'forward, maps there': lambda there=there: forward(there),
-            'forward and backward': lambda name=name: both(open_engine(name, coordinates)),
-        }
-    seconds = measure(passes, args.rounds)
-    text = table(seconds, memory)
-    multiplications = sum(n * c_in * c_out for n, c_in, c_out in recording.products)
+        there = partial(forward, open_engine(name, coordinates))
+        arms[name] = (partial(anew, name), there, partial(backward, name))
+    text = table(measure(arms, args.rounds), memory)
+    multiplications = sum(n * c_in * c_out for n, c_in, c_out in products)
     text += (
         f'\n{len(coordinates)} voxels, {multiplications / 1e9:.1f} billion multiplications '
         f'forward, {args.rounds} rounds, {torch.get_num_threads()} threads, {platform.machine()}, '
@@ -168,30 +168,26 @@ def main() -> None:
     print(text)
 
 
-def measure(
-    passes: dict[str, dict[str, Callable[[], object]]], rounds: int
-) -> dict[str, dict[str, float]]:
+def measure(arms: dict[str, tuple[Work, ...]], rounds: int) -> dict[str, list[float]]:
     """Return the median of the processor's seconds of everything; the first round is not taken."""
-    times: dict[str, dict[str, list[float]]] = {
-        arm: {kind: [] for kind in kinds} for arm, kinds in passes.items()}
+    seconds: dict[str, list[list[float]]] = {arm: [] for arm in arms}
     for _ in range(rounds + 1):
-        for arm, kinds in passes.items():
-            for kind, work in kinds.items():
+        for arm, passes in arms.items():
+            seconds[arm].append([])
+            for work in passes:
                 start = time.process_time()
                 work()
-                times[arm][kind].append(time.process_time() - start)
-    return {arm: {kind: float(np.median(all_[1:])) for kind, all_ in kinds.items()}
-            for arm, kinds in times.items()}
+                seconds[arm][-1].append(time.process_time() - start)
+    return {arm: np.median(rows[1:], axis=0).tolist() for arm, rows in seconds.items()}
 
 
-def table(seconds: dict[str, dict[str, float]], memory: dict[str, float]) -> str:
+def table(seconds: dict[str, list[float]], memory: dict[str, float]) -> str:
     """Return times with their ratios to the floor, and memory, as a Markdown table."""
-    kinds = list(seconds['floor'])
-    rows = [f'| engine | {" | ".join(f"{kind}, s | x floor" for kind in kinds)} | peak, MiB |',
-            '|---' * (2 * len(kinds) + 2) + '|']
+    rows = [f'| engine | {" | ".join(f"{kind}, s | x floor" for kind in PASSES)} | peak, MiB |',
+            '|---' * (2 * len(PASSES) + 2) + '|']
     for arm, found in seconds.items():
-        cells = [f'{found[kind]:.3f} | {found[kind] / seconds["floor"][kind]:.2f}'
-                 for kind in kinds]
+        cells = [f'{own:.3f} | {own / least:.2f}'
+                 for own, least in zip(found, seconds['floor'], strict=True)]
         peak = f'{memory[arm]:.0f}' if arm in memory else '-'
         rows.append(f'| {arm} | {" | ".join(cells)} | {peak} |')
     return '\n'.join(rows) + '\n'

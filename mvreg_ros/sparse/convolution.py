@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-import threading
 from typing import Any
 
 from mvreg_ros.sparse.bricks import Bricks
@@ -18,28 +17,13 @@ from torch.nn import functional
 # Cells around voxels that are written out at the same time.
 MAX_CELLS = 2**18
 
-_local = threading.local()
-
-
-def scratch(name: str, rows: int, like: Tensor) -> Tensor:
-    """
-    Return an uninitialised (rows, channels of `like`) tensor that this thread uses again.
-
-    A fresh one for every block would cost more in page faults than the arithmetic.
-    """
-    buffers = _local.__dict__.setdefault('buffers', {})
-    key = name, like.device, like.dtype
-    size = rows * like.shape[1]
-    if key not in buffers or len(buffers[key]) < size:
-        buffers[key] = like.new_empty(size)
-    return buffers[key][:size].view(rows, like.shape[1])
-
 
 class SparseConvolution(torch.autograd.Function):
     """
     Gather, multiply and add up, block by block of output rows; double backward is not supported.
 
-    Scratch: `MAX_PAIRS` rows of Cin and of Cout channels, in the backward pass another of Cin.
+    Memory: `MAX_PAIRS` rows of the channels of the result, and one gathered row for each output
+    row of a block.
     """
 
     @staticmethod
@@ -51,17 +35,15 @@ class SparseConvolution(torch.autograd.Function):
         ctx.save_for_backward(features, kernel)
         ctx.adjoint = adjoint
         out = features.new_empty(rows, kernel.shape[2])
+        products = products_of(blocks, out)
         kernels = kernel.unbind()
         for block in blocks:
-            pairs = len(block.inputs)
-            gathered = scratch('gathered', pairs, features)
-            torch.index_select(features, 0, block.inputs, out=gathered)
-            product = scratch('product', pairs, out)
-            for g, w, p in zip(
-                gathered.split(block.counts), kernels, product.split(block.counts), strict=True
-            ):
-                torch.mm(g, w, out=p)
-            out[block.first:block.last] = add_up(block, product)
+            pairs = zip(block.inputs.split(block.counts), kernels,
+                        products[:len(block.inputs)].split(block.counts), strict=True)
+            # One offset at a time, so that what was gathered is multiplied while in the cache.
+            for inputs, weight, product in pairs:
+                torch.mm(features.index_select(0, inputs), weight, out=product)
+            out[block.first:block.last] = add_up(block, products)
         return out
 
     @staticmethod
@@ -72,29 +54,35 @@ class SparseConvolution(torch.autograd.Function):
         needs_features, needs_kernel = ctx.needs_input_grad[:2]
         gradient = gradient.contiguous()
         blocks, flipped = ctx.adjoint()
-        d_features = torch.empty_like(features) if needs_features else None
+        d_features = torch.empty_like(features)
         d_kernel = torch.zeros_like(kernel)
-        kernels = list(kernel.transpose(1, 2).unbind())
-        d_kernels = list(d_kernel.unbind())
+        products = products_of(blocks, d_features)
+        weights = list(zip(kernel.transpose(1, 2).unbind(), d_kernel.unbind(), strict=True))
         if flipped:
-            kernels.reverse()
-            d_kernels.reverse()
+            weights.reverse()
         for block in blocks:
-            pairs = len(block.inputs)
-            gathered = scratch('gathered', pairs, gradient)
-            torch.index_select(gradient, 0, block.inputs, out=gathered)
-            parts = gathered.split(block.counts)
-            if needs_kernel:
-                own = scratch('own', pairs, features)
-                torch.index_select(features, 0, block.outputs, out=own)
-                for g, f, d in zip(parts, own.split(block.counts), d_kernels, strict=True):
-                    d.addmm_(f.t(), g)
-            if d_features is not None:
-                product = scratch('product', pairs, features)
-                for g, w, p in zip(parts, kernels, product.split(block.counts), strict=True):
-                    torch.mm(g, w, out=p)
-                d_features[block.first:block.last] = add_up(block, product)
-        return d_features, d_kernel if needs_kernel else None, None, None, None
+            pairs = zip(block.inputs.split(block.counts), block.outputs.split(block.counts),
+                        weights, products[:len(block.inputs)].split(block.counts), strict=True)
+            for inputs, outputs, (weight, d_weight), product in pairs:
+                gathered = gradient.index_select(0, inputs)
+                if needs_kernel:
+                    d_weight.addmm_(features.index_select(0, outputs).t(), gathered)
+                if needs_features:
+                    torch.mm(gathered, weight, out=product)
+            if needs_features:
+                d_features[block.first:block.last] = add_up(block, products)
+        return (d_features if needs_features else None, d_kernel if needs_kernel else None,
+                None, None, None)
+
+
+def products_of(blocks: list[Block], rows: Tensor) -> Tensor:
+    """Return memory for the products of any of the blocks, to be added up to rows like these."""
+    return rows.new_empty(max((len(b.inputs) for b in blocks), default=0), rows.shape[1])
+
+
+def add_up(block: Block, products: Tensor) -> Tensor:
+    """Return the sums of the products that belong to each output row of the block."""
+    return functional.embedding_bag(block.order, products, block.starts, mode='sum')
 
 
 class FewChannelsConvolution(torch.autograd.Function):
@@ -141,8 +129,3 @@ def neighborhoods(
             around = cells.index_select(0, (some[:, None] + across).view(-1))
             yield first, around.view(len(some), -1)
             first += len(some)
-
-
-def add_up(block: Block, product: Tensor) -> Tensor:
-    """Return the sums of the products (P, C) that belong to each output row of the block."""
-    return functional.embedding_bag(block.order, product, block.starts, mode='sum')

@@ -24,6 +24,7 @@ class MinkowskiEngine:
         try:
             # By name: it is on no list of requirements, because pip alone cannot install it.
             self._library = import_module('MinkowskiEngine')
+            backend = import_module('MinkowskiEngineBackend._C')
         except ImportError as error:
             raise InputError(
                 f'MinkowskiEngine cannot be imported ({error}): '
@@ -32,6 +33,7 @@ class MinkowskiEngine:
         if coordinates.device.type != 'cpu':
             raise InputError('the engine minkowski works on the CPU: choose the engine torch')
         sorted_keys(coordinates)  # refuses what the engine torch refuses
+        self._mode = backend.ConvolutionMode.DEFAULT
         self._given = coordinates.long()
         self._manager = self._library.CoordinateManager(
             D=3, coordinate_map_type=self._library.CoordinateMapType.CPU)
@@ -56,7 +58,7 @@ class MinkowskiEngine:
             kernel_size=size_of(kernel), dimension=3,
             stride=max(stride_in, stride_out) // min(stride_in, stride_out))
         return function.apply(
-            features, kernel, generator, library.ConvolutionMode.DEFAULT,
+            features, kernel, generator, self._mode,
             self._key(stride_in), self._key(stride_out), self._manager)
 
     def _key(self, stride: int) -> object:
