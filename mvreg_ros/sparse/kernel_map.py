@@ -56,12 +56,13 @@ def offsets(size: int, mirrored: bool, device: torch.device) -> tuple[Tensor, in
     """
     Return the offsets of a kernel as int32 distances in `Bricks.around`, and their reach.
 
-    An odd kernel is centred, an even one begins at 0; x is fastest; mirrored changes the sign.
+    An odd kernel is centred, an even one begins at 0; x is fastest. Mirrored ones have the other
+    sign; they come ascending as well, which is in the reverse order of the kernel.
     """
     low = -(size // 2) if size % 2 else 0
-    reach = max(-low, low + size - 1)
-    axis = torch.arange(low, low + size, device=device) * (-1 if mirrored else 1)
-    return linear(grid(axis), reach).flatten().int(), reach
+    high = low + size - 1
+    axis = torch.arange(-high if mirrored else low, 1 + (-low if mirrored else high))
+    return linear(grid(axis.to(device)), max(-low, high)).flatten().int(), max(-low, high)
 
 
 def kernel_map(
@@ -74,14 +75,16 @@ def kernel_map(
     `MAX_PAIRS` pairs.
     """
     across, reach = offsets(size, mirrored, targets.device)
+    if mirrored:
+        across = across.flip(0)
     # Along an axis only every ratio-th offset of a finer voxel leads to a coarser one.
     most = MAX_PAIRS // (-(-size // ratio))**3
     rows = torch.arange(count, dtype=torch.int32, device=targets.device)
     blocks, first = [], 0
     for places, cells in source.around(rows, -1, targets, reach):
         for some in places.split(most):
-            table = cells.index_select(0, (some + across[:, None]).view(-1))
-            blocks.append(block(first, table.view(-1, len(some))))
+            table = cells.index_select(0, (some + across[:, None]).view(-1)).view(-1, len(some))
+            blocks.append(block(first, table))
             first += len(some)
     return blocks
 
