@@ -94,12 +94,13 @@ def block(first: int, table: Tensor) -> Block:
     there = table >= 0
     pairs = nonzero(there.view(-1))
     number = torch.arange(len(pairs), dtype=torch.int32, device=table.device)
-    ends = there.cumsum(0)  # of the pairs of a row up to each offset
-    starts = ends[-1].cumsum(0) - ends[-1]
-    place = ends.add_(starts - 1).view(-1).index_select(0, pairs)
+    places = there.cumsum(0, dtype=torch.int32)  # of a row's pairs: first 1, 2, 3, ...
+    per_row = places[-1]
+    starts = per_row.cumsum(0, dtype=torch.int32) - per_row
+    places = places.add_(starts - 1).view(-1).index_select(0, pairs).long()
     return Block(
         first, first + table.shape[1], table.view(-1).index_select(0, pairs),
-        there.sum(1).tolist(), torch.empty_like(number).scatter_(0, place, number), starts.int())
+        there.sum(1).tolist(), torch.empty_like(number).scatter_(0, places, number), starts)
 
 
 def nonzero(mask: Tensor) -> Tensor:
