@@ -14,7 +14,7 @@ from mvreg_ros.sparse.engine import SparseEngine
 from mvreg_ros.sparse.layers import BatchNorm, Convolution
 import torch
 from torch import nn, Tensor
-from torch.nn.functional import normalize, relu
+from torch.nn.functional import normalize, relu_
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, engine: SparseEngine) -> Tensor:
         """Return (N, channels), nowhere negative."""
-        y = relu(self.norm1(self.conv1(x, engine)))
-        return relu(self.norm2(self.conv2(y, engine)) + x)
+        y = relu_(self.norm1(self.conv1(x, engine)))
+        return relu_(self.norm2(self.conv2(y, engine)).add_(x))
 
 
 class ResUNetBN2C(nn.Module):
@@ -111,6 +111,6 @@ class ResUNetBN2C(nn.Module):
         y = torch.cat([y, x2], 1)
         y = self.block2_tr(self.norm2_tr(self.conv2_tr(y, engine)), engine)
         y = torch.cat([y, x1], 1)
-        y = self.final(relu(self.conv1_tr(y, engine)), engine)
+        y = self.final(relu_(self.conv1_tr(y, engine)), engine)
         # Under autocast the last layers are in half precision; lengths should not be.
         return normalize(y.to(features.dtype), dim=1)
