@@ -38,9 +38,9 @@ class LmpcrConfig:
     """
     The sizes of the network; the defaults are the paper's.
 
-    voxel_size: metres, what it was trained with. points: sampled of each scan. width, clusters,
-    depth: of the registration blocks. straight_through: correspondences are hard in the forward
-    pass and soft in the backward pass.
+    voxel_size: metres, what it was trained with. points: sampled of each scan. width, clusters: of
+    the registration blocks. straight_through: correspondences are hard in the forward pass and
+    soft in the backward pass. Raises ValueError for a size that is not positive.
     """
 
     fcgf: FcgfConfig = field(default_factory=FcgfConfig)
@@ -49,6 +49,12 @@ class LmpcrConfig:
     width: int = 128
     clusters: int = 500
     straight_through: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the sizes, which may come from a file."""
+        for name in ('voxel_size', 'points', 'width', 'clusters'):
+            if not getattr(self, name) > 0:
+                raise ValueError(f'{name} must be positive: {getattr(self, name)!r}')
 
     def to_json(self) -> str:
         """Return the configuration as a line of JSON."""

@@ -86,8 +86,8 @@ PARAMETERS = (
     ),
     Parameter(
         'min_confidence', 0.85,
-        'Edges whose evidence gives less confidence than this (tau_p of the paper) are pruned, '
-        'but for the best links between parts that nothing else joins.',
+        'Edges with less local confidence than this (tau_p of the paper) are pruned. Method fpfh '
+        'spares the best links between parts that nothing else joins.',
         minimum=0.0, maximum=1.0,
     ),
     Parameter(

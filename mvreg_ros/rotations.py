@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 # The stiffness of a rotation axis, relative to the largest singular value, below which any angle
-# about the axis is as good.
-MIN_STIFFNESS = 1e-6
+# about the axis is as good: points beside a line by a hundredth of its length.
+MIN_STIFFNESS = 1e-4
 
 
 def least_stiffness(p: Tensor) -> Tensor:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
 
 from mvreg_ros.multiview.algorithm_1 import (
@@ -16,6 +16,8 @@ from mvreg_ros.multiview.algorithm_1 import (
     relative_poses,
     transform,
 )
+from mvreg_ros.multiview.synchronization import transf_sync
+import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 import torch
@@ -165,3 +167,128 @@ def test_cutting_the_pairs_changes_nothing(power: float) -> None:
     _, found = algorithm_1(blocks, gamma, SCANS, config, by_three)
     torch.testing.assert_close(found[-1].poses, expected[-1].poses)
     torch.testing.assert_close(found[-1].c_global, expected[-1].c_global)
+
+
+@dataclass
+class ChangingBlocks:
+    """Blocks whose answers depend on all they are given."""
+
+    opinion: Tensor
+    beta: Tensor = field(default_factory=lambda: torch.tensor(0.7).double())
+    seen: list[Tensor] = field(default_factory=list)
+
+    def psi(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits that fall with the distance, the residual and the weight before."""
+        self.seen.append(x)
+        logits = 1.5 - (x[..., :3] - x[..., 3:6]).norm(dim=-1) / 4 - 0.1 * x[..., 6:].sum(-1)
+        return logits.masked_fill(~mask, 9.0), x
+
+    psi_init = psi_iter = psi
+
+    def zeta(self, features: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
+        """Return an opinion of each pair that moves a little with its weights."""
+        return self.opinion + 0.3 * weights.sum(1) / mask.sum(1)
+
+
+def literal_algorithm_1(blocks: ChangingBlocks, gamma: Gamma, prune: float) -> list[dict]:
+    """Return what Alg. 1 has after each round, pair by pair and equation by equation, in NumPy."""
+    pairs = len(gamma.i)
+    S, phi = gamma.points_i.numpy(), gamma.points_j.numpy()
+    lengths = gamma.mask.sum(1).tolist()
+
+    def solve(x: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
+        weights, T, logits = [], [], []
+        for p in range(pairs):
+            n = lengths[p]
+            row = torch.from_numpy(x[p])[None]
+            real = torch.ones(1, n, dtype=torch.bool)
+            score, features = blocks.psi(row, real)
+            w = np.tanh(np.maximum(score[0].numpy(), 0))
+            single = ChangingBlocks(blocks.opinion[p: p + 1])
+            logits.append(single.zeta(features, torch.from_numpy(w)[None], real).item())
+            weights.append(w)
+            T.append(horn(phi[p, :n], S[p, :n], w))
+        return weights, T, logits
+
+    x = [np.concatenate([S[p, :n], phi[p, :n]], 1) for p, n in enumerate(lengths)]
+    w, T, _ = solve(x)
+    r = [np.linalg.norm(moved(T[p], phi[p, :n]) - S[p, :n], axis=1)
+         for p, n in enumerate(lengths)]
+    rounds: list[dict] = []
+    c_global = np.ones(pairs)
+    for k in range(4):
+        w, T, logits = solve([np.column_stack([x[p], r[p], w[p]]) for p in range(pairs)])
+        c_local = 1 / (1 + np.exp(-np.array(logits)))
+        kept = c_local >= prune
+        c = c_local if k == 0 else joint(c_local, c_global)
+        for _ in range(4):
+            poses = transf_sync(
+                SCANS, gamma.i[kept], gamma.j[kept], torch.from_numpy(np.stack(T)[kept]),
+                torch.from_numpy(c[kept])).numpy()
+            star = [np.linalg.inv(poses[i]) @ poses[j]
+                    for i, j in zip(gamma.i, gamma.j, strict=True)]
+            residual = np.array([np.linalg.norm(T[p] - star[p]) for p in range(pairs)])
+            few = residual[kept]
+            b = 1.482 * 2.385 * np.median(np.abs(few - np.median(few)))
+            c_global = 1 / (1 + (residual / b) ** 2)
+            c = joint(c_local, c_global)
+        x = [np.concatenate([S[p, :n], moved(star[p], phi[p, :n])], 1)
+             for p, n in enumerate(lengths)]
+        r = [np.linalg.norm(moved(star[p], phi[p, :n]) - S[p, :n], axis=1)
+             for p, n in enumerate(lengths)]
+        rounds.append({'poses': poses, 'c_global': c_global, 'c': c})
+    return rounds
+
+
+def joint(c_local: np.ndarray, c_global: np.ndarray) -> np.ndarray:
+    """Return Eq. 15 with the beta of `ChangingBlocks`."""
+    return (1 + 0.7**2) * c_global * c_local / (0.7**2 * c_global + c_local)
+
+
+def moved(T: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return T applied to points (N, 3)."""
+    return points @ T[:3, :3].T + T[:3, 3]
+
+
+def horn(source: np.ndarray, target: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Return Eq. 4 by SciPy: the T that takes the source to the target."""
+    p, q = (np.average(points, axis=0, weights=w) for points in (source, target))
+    T = np.eye(4)
+    T[:3, :3] = Rotation.align_vectors(target - q, source - p, weights=w)[0].as_matrix()
+    T[:3, 3] = q - T[:3, :3] @ p
+    return T
+
+
+def test_it_is_the_printed_algorithm() -> None:
+    """A literal twin; weights change by the round, there is padding, and a pair is pruned."""
+    gamma, _, _ = scene(wrong_pairs=((1, 4),))
+    generator = torch.Generator().manual_seed(8)
+    noisy = gamma.points_i + 0.2 * torch.randn(
+        gamma.points_i.shape, generator=generator, dtype=torch.float64)
+    mask = torch.arange(POINTS) < 30 + torch.arange(len(gamma.i))[:, None]
+    noisy[~mask] = 1e3
+    gamma = replace(gamma, points_i=noisy, mask=mask)
+    opinion = torch.linspace(-0.5, 2.5, len(gamma.i), dtype=torch.float64)
+    opinion[4] = -3.0
+    _, rounds = algorithm_1(
+        ChangingBlocks(opinion), gamma, SCANS, Algorithm1Config(prune=0.3))
+    expected = literal_algorithm_1(ChangingBlocks(opinion), gamma, prune=0.3)
+    assert not rounds[0].kept[4]
+    for found, each in zip(rounds, expected, strict=True):
+        assert int(found.kept.sum()) == len(gamma.i) - 1
+        np.testing.assert_allclose(found.poses, each['poses'], atol=1e-6)
+        np.testing.assert_allclose(found.c_global, each['c_global'], atol=1e-6)
+        np.testing.assert_allclose(found.c, each['c'], atol=1e-6)
+
+
+def test_a_pair_without_a_pose_takes_no_part() -> None:
+    """Whatever is wanted of the confidence: a scan that only such pairs reach stays alone."""
+    gamma, right, _ = scene()
+    reached = (gamma.j == 4)
+    nowhere = replace(gamma, points_j=torch.where(
+        reached[:, None, None], torch.ones(3).double(), gamma.points_j))
+    blocks = KnowingBlocks(right, torch.full((len(right),), 0.9))
+    _, rounds = algorithm_1(blocks, nowhere, SCANS, CONFIG)
+    assert rounds[-1].component.tolist() == [0, 0, 0, 0, -1]
+    assert (rounds[-1].kept == ~reached).all()
+    assert (rounds[-1].pairs.c_local[reached] == 0).all()

@@ -12,7 +12,10 @@ from mvreg_ros.cli import main
 from mvreg_ros.data.ply import encode_ply
 from mvreg_ros.features.fcgf import FcgfConfig
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
-from mvreg_ros.types import InputError, RegistrationCancelled, Verdict
+from mvreg_ros.methods.method import Stopwatch
+from mvreg_ros.multiview.algorithm_1 import Gamma, PairEstimate
+from mvreg_ros.pairwise.confidence import inlier_confidence
+from mvreg_ros.types import Fragment, InputError, RegistrationCancelled, Verdict
 from mvreg_ros.weights.files import save_weights
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ import torch
 VOXEL_SIZE = 0.15
 TINY = LmpcrConfig(
     FcgfConfig(encoder=(4, 4, 8, 8), decoder=(4, 4, 8, 8), out_channels=8, conv1_kernel_size=5),
-    voxel_size=VOXEL_SIZE, points=100, width=8, clusters=10,
+    voxel_size=VOXEL_SIZE, points=200, width=8, clusters=10,
 )
 
 
@@ -61,9 +64,11 @@ def test_all_the_edges_say_what_they_are(weights: Path) -> None:
 
 
 def test_the_same_input_gives_the_same_output(weights: Path) -> None:
-    """Bit for bit, also on other threads."""
+    """Bit for bit, also on more threads."""
     clouds, _ = fragments()
-    first, second = (pipeline(weights).register(clouds) for _ in range(2))
+    one, two = pipeline(weights), pipeline(weights)
+    one.method.workers, two.method.workers = 1, 2
+    first, second = one.register(clouds), two.register(clouds)
     np.testing.assert_array_equal(first.edges.T_i_j, second.edges.T_i_j)
     np.testing.assert_array_equal(first.poses, second.poses)
 
@@ -77,6 +82,51 @@ def test_everything_scales_with_the_voxel(weights: Path) -> None:
     scaled[:, :3, 3] /= 2
     np.testing.assert_allclose(scaled, small.edges.T_i_j, atol=1e-5)
     np.testing.assert_array_equal(large.edges.verdict, small.edges.verdict)
+
+
+def test_a_small_fragment_changes_nothing_for_the_pairs_of_the_others(weights: Path) -> None:
+    """It has fewer points than are sampled of the others, and is padded."""
+    clouds, _ = fragments()
+    middle = clouds[4][:, :2].mean(0)
+    small = clouds[4][np.linalg.norm(clouds[4][:, :2] - middle, axis=1) < 0.7]
+    registration = pipeline(weights)
+    given = [registration.prepare(Fragment(cloud)) for cloud in (*clouds[:3], small)]
+    features = registration.describe(given)
+    points = [len(feature.points) for feature in features]
+    assert points[3] < points[0] == points[1] == points[2] == TINY.points
+    padded = registration.solve(features, Stopwatch()).pairwise
+    alone = registration.solve(features[:3], Stopwatch()).pairwise
+    np.testing.assert_allclose(padded.T_i_j[padded.j < 3], alone.T_i_j, atol=1e-5)
+
+
+def test_edges_are_in_the_metres_of_the_user(weights: Path) -> None:
+    """
+    Exact correspondences of known poses, in a network whose voxel is twice the user's.
+
+    Inliers within three voxels count, T is in the user's metres, the information is that of
+    1.5 voxels a coordinate.
+    """
+    method = pipeline(weights, voxel_size=VOXEL_SIZE / 2).method
+    generator = torch.Generator().manual_seed(0)
+    points_j = torch.randn(1, 50, 3, generator=generator)
+    points_i = points_j + torch.tensor([2.0, 0.0, 0.0])
+    points_i[0, :10, 1] += 3.5 * VOXEL_SIZE
+    points_i[0, 10:20, 1] += 2.5 * VOXEL_SIZE
+    T = torch.eye(4).double()[None].clone()
+    T[0, 0, 3] = 2.0
+    mask = torch.ones(1, 50, dtype=torch.bool)
+    mask[0, 40:] = False
+    pairs = PairEstimate(
+        T, torch.tensor([True]), mask.float(), mask.float(), torch.tensor([1.0986123]))
+    i, j = torch.tensor([0]), torch.tensor([1])
+    edges = method.edges(Gamma(i, j, points_i, points_j, mask), pairs)
+    assert edges.inliers.tolist() == [30]
+    assert edges.T_i_j[0, 0, 3] == pytest.approx(1.0)
+    assert edges.confidence[0] == pytest.approx(0.75)
+    sigma = 1.5 * VOXEL_SIZE / 2
+    np.testing.assert_allclose(edges.information[0, :3, :3], 40 / sigma**2 * np.eye(3), rtol=1e-5)
+    x, y = points_j[0, :40, 0].double() / 2, points_j[0, :40, 1].double() / 2
+    assert edges.information[0, 5, 5] == pytest.approx(float((x**2 + y**2).sum()) / sigma**2)
 
 
 def test_high_demands_leave_fragments_unplaced(weights: Path) -> None:
@@ -115,8 +165,41 @@ def test_without_a_confidence_block_inliers_are_counted(tmp_path: Path, weights:
     path = tmp_path / 'published.safetensors'
     save_weights(path, published, {'config': TINY.to_json(), 'source': 'random'})
     clouds, _ = fragments()
-    result = pipeline(path).register(clouds[:3])
-    assert np.isfinite(result.edges.confidence).all()
+    method = pipeline(path).method
+    weight = torch.tensor([[0.6] * 50 + [0.4] * 50, [0.6] * 24 + [0.4] * 76, [0.4] * 100])
+    mask = torch.ones(3, 100, dtype=torch.bool)
+    confidence = method.network.zeta(torch.zeros(3, 100, 8), weight, mask).sigmoid()
+    np.testing.assert_allclose(confidence, inlier_confidence([50, 24, 0]), atol=1e-6)
+    assert np.isfinite(pipeline(path).register(clouds[:3]).edges.confidence).all()
+
+
+def test_weights_for_other_voxels_are_used_with_a_warning(
+    weights: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The network sees a world of another size: meant, or a mistake."""
+    pipeline(weights)
+    assert not caplog.records
+    pipeline(weights, voxel_size=VOXEL_SIZE / 3)
+    assert '3 times as large' in caplog.text
+
+
+def test_two_fragments_that_nothing_links_stay_apart(weights: Path) -> None:
+    """Where the weights determine no pose there is no edge, even when every edge is wanted."""
+    clouds, _ = fragments()
+    for refine in (False, True):
+        registration = pipeline(weights, refine=refine)
+        network = registration.method.network
+        network.psi_init.forward = network.psi_iter.forward = one_weight
+        result = registration.register(clouds[:2])
+        assert not result.placed.any()
+        assert result.edges.inliers.tolist() == [0]
+
+
+def one_weight(x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits that trust the first correspondence only."""
+    logits = torch.full(mask.shape, -1.0)
+    logits[:, 0] = 1.0
+    return logits, torch.zeros(*mask.shape, TINY.width)
 
 
 def test_what_is_missing_is_named_with_the_cure(tmp_path: Path) -> None:

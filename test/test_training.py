@@ -43,7 +43,8 @@ def perfect(scans: list[torch.Tensor], poses: torch.Tensor) -> LmpcrOutput:
     pairs = PairEstimate(
         T, torch.ones(3, dtype=torch.bool), logits, logits.relu().tanh(),
         torch.full((3,), 30.0, dtype=torch.float64))
-    rounds = [Round(pairs, poses, torch.zeros(3), T, torch.ones(3))]
+    ones = torch.ones(3)
+    rounds = [Round(pairs, poses, torch.zeros(3), T, ones > 0, ones, ones)]
     descriptors = [torch.eye(200, dtype=torch.float64)] * 3
     return LmpcrOutput(
         descriptors, Gamma(i, j, points_i, points_j, torch.ones_like(right)), pairs, rounds)

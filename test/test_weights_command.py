@@ -47,7 +47,7 @@ def test_info_says_what_a_published_file_holds(zoo: Path, capsys: pytest.Capture
         f'{zoo}: torch legacy, state_dict, 129 entries',
         '  phi       8,760,384 parameters  FCGF descriptor',
         'descriptors of 32 numbers, conv1 of 7^3, voxels of 0.025 m',
-        'for --method lmpcr: missing matching, psi_init, psi_iter, zeta, beta',
+        'for --method lmpcr: missing psi_init, psi_iter',
     ]
 
 
@@ -56,7 +56,7 @@ def test_info_says_what_a_file_does_not_tell(blocks: Path, capsys: pytest.Captur
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == 'it does not tell its voxel size, so that of the paper is assumed'
     assert [line.split()[0] for line in lines[2:4]] == ['psi_init', 'psi_iter']
-    assert lines[4] == 'for --method lmpcr: missing phi, matching, zeta, beta'
+    assert lines[4] == 'for --method lmpcr: missing phi'
 
 
 def test_convert_puts_parts_together(
@@ -66,7 +66,9 @@ def test_convert_puts_parts_together(
     assert main(['weights', 'convert', str(zoo), str(blocks), '--out', str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ['phi', 'psi_init', 'psi_iter']
-    assert lines[-2:] == ['for --method lmpcr: missing matching, zeta, beta', f'wrote {out}']
+    assert lines[-2:] == [
+        'for --method lmpcr: complete but for zeta, inliers are counted in its place',
+        f'wrote {out}']
     assert load_weights(out).config.width == 6
 
     assert main(['weights', 'info', str(out)]) == 0

@@ -12,7 +12,7 @@ from mvreg_ros.commands.console import say
 from mvreg_ros.types import InputError
 from mvreg_ros.weights.conversion import merged, read_weights_file
 from mvreg_ros.weights.files import save_weights, Weights
-from mvreg_ros.weights.layout import parameter_counts, PARTS
+from mvreg_ros.weights.layout import NEEDED, parameter_counts, PARTS
 
 
 def run(args: Namespace) -> None:
@@ -49,6 +49,12 @@ def summary(weights: Weights) -> str:
     if 'phi' in counts:
         lines.append(f'descriptors of {config.fcgf.out_channels} numbers, conv1 of '
                      f'{config.fcgf.conv1_kernel_size}^3, voxels of {config.voxel_size:g} m')
-    missing = ', '.join(part for part in PARTS if part not in counts)
-    lines.append(f'for --method lmpcr: {f"missing {missing}" if missing else "complete"}')
+    missing = [part for part in PARTS if part not in counts]
+    needed = [part for part in missing if part in NEEDED]
+    if needed:
+        lines.append(f"for --method lmpcr: missing {', '.join(needed)}")
+    elif 'zeta' in missing:
+        lines.append('for --method lmpcr: complete but for zeta, inliers are counted in its place')
+    else:
+        lines.append('for --method lmpcr: complete')
     return '\n'.join(lines)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+import logging
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,18 +37,18 @@ from mvreg_ros.types import (
     Progress,
 )
 from mvreg_ros.weights.files import load_weights
-from mvreg_ros.weights.layout import parts_of
+from mvreg_ros.weights.layout import NEEDED, parts_of
+import numpy as np
 import torch
 from torch import Tensor
 
+LOGGER = logging.getLogger(__name__)
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 Pair = tuple[int, int]
 
 # Correspondences within so many voxels of where the pose puts them are inliers: 7.5 cm at 2.5 cm.
 INLIER_VOXELS = 3.0
-# Of the other parts the first values will do; the nearest is the same at any temperature.
-NEEDED = ('phi', 'psi_init', 'psi_iter')
 BATCH = 4  # pairs that go through a registration block together
 
 
@@ -62,13 +63,19 @@ class LearnedMethod:
     def __init__(
         self, network: Lmpcr, voxel_size: float, device: torch.device, engine: str = 'torch'
     ) -> None:
-        """Use a network in evaluation mode; voxel_size in metres."""
+        """Use a network in evaluation mode; voxel_size in metres; raises InputError for mps."""
+        if device.type == 'mps':
+            raise InputError('method lmpcr needs float64, which mps lacks: set device to cpu')
         config = network.config
         self.network = network.to(device).eval()
         self.device = device
         self.workers = workers_for(device)
         self.voxel_size = voxel_size
         self.scale = config.voxel_size / voxel_size
+        if not np.isclose(self.scale, 1):
+            LOGGER.warning(
+                'the weights are for voxels of %g m: at voxel_size %g the network sees a world '
+                '%.3g times as large', config.voxel_size, voxel_size, self.scale)
         self.descriptor = FcgfDescriptor(
             network.phi, voxel_size, device, config.points, engine)
 
@@ -80,7 +87,8 @@ class LearnedMethod:
         if not path:
             raise InputError(
                 'method lmpcr needs weights: name a file made by mvreg weights convert')
-        open_engine(engine, torch.zeros(1, 4, dtype=torch.int64))  # say at once if it is missing
+        # Say at once what cannot work.
+        open_engine(engine, torch.zeros(1, 4, dtype=torch.int64, device=device))
         weights = load_weights(Path(path).expanduser())
         held = parts_of(weights.tensors)
         missing = [part for part in NEEDED if part not in held]
@@ -88,6 +96,10 @@ class LearnedMethod:
             raise InputError(
                 f"{path}: has no {' and no '.join(missing)}, which method lmpcr needs: give the "
                 'files that hold all parts to one mvreg weights convert')
+        if weights.config.fcgf.in_channels != 1:
+            raise InputError(
+                f'{path}: its FCGF wants {weights.config.fcgf.in_channels} features a point, and '
+                'fragments have none: take weights for occupied voxels alone')
         network = Lmpcr(weights.config)
         if 'zeta' not in held:
             network.zeta = InlierConfidence()
@@ -108,12 +120,10 @@ class LearnedMethod:
             _, rounds = algorithm_1(self.network, gamma, len(features), config, evaluate)
             first, last = rounds[0], rounds[-1]
             edges = self.edges(gamma, last.pairs)
-            component = last.component.cpu().numpy()
-            inside = (component[edges.i] == component[edges.j]) & (component[edges.i] >= 0)
-            taken = inside & (edges.confidence >= min_confidence)
             return judged(
-                edges, self.in_metres(last.poses), taken, inside, edges.confidence,
-                IrlsConfig(unit=1 / self.scale), pairwise=self.edges(gamma, first.pairs),
+                edges, self.in_metres(last.poses), last.kept.cpu().numpy(),
+                last.c.double().cpu().numpy(), IrlsConfig(unit=1 / self.scale),
+                pairwise=self.edges(gamma, first.pairs),
             )
 
     def correspondences(

@@ -75,14 +75,17 @@ class Round:
 
     pairs: the pairwise estimates it began with. poses: (S, 4, 4) T_map_i, each component with its
     first scan at the identity. component: (S,) int64, -1 a scan alone. T_i_j: (P, 4, 4) implied by
-    the poses, or the pair's own where they imply none. c_global: (P,) Eq. 14.
+    the poses, or the pair's own where they imply none. kept: (P,) bool, the pairs that took part.
+    c_global: (P,) Eq. 14. c: (P,) Eq. 15, 0 where the poses imply none.
     """
 
     pairs: PairEstimate
     poses: Tensor
     component: Tensor
     T_i_j: Tensor
+    kept: Tensor
     c_global: Tensor
+    c: Tensor
 
 
 Psi = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -156,7 +159,7 @@ def algorithm_1(
         pairs = evaluate(partial(estimate, blocks.psi_iter, blocks.zeta), (x, *original))  # Eq. 7
         c_local = pairs.c_local
         c = c_local if k == 0 else harmonic_mean(c_local, rounds[-1].c_global, blocks.beta)
-        kept = c_local >= config.prune
+        kept = pairs.valid & (c_local >= config.prune)
         for _ in range(config.synchronizations):
             poses, component = synchronize_parts(count, i, j, pairs.T_i_j, c, kept)
             linked = (component[i] == component[j]) & (component[i] >= 0)
@@ -165,7 +168,7 @@ def algorithm_1(
             c_global = cauchy_weights(residual, b, config.power)  # Eq. 14
             c = harmonic_mean(c_local, c_global, blocks.beta)  # Eq. 15
         T = torch.where(linked[:, None, None], relative_poses(poses, i, j), pairs.T_i_j)
-        rounds.append(Round(pairs, poses, component, T, c_global))
+        rounds.append(Round(pairs, poses, component, T, kept, c_global, c * linked))
         # X = cat([S_i, M*_ij (x) phi(S_i, S_j)])
         x = torch.cat([gamma.points_i, transform(T, gamma.points_j)], 2)
         w, r = pairs.weights, distances(T, gamma)
@@ -177,9 +180,11 @@ def estimate(
 ) -> PairEstimate:
     """Return weights w = psi(x), the poses that they give the correspondences, and c_local."""
     logits, features = psi(x, mask)
+    logits = logits.to(x.dtype)  # from half precision, where the blocks run in it
     weights = correspondence_weights(logits, mask)
     T_i_j, valid = weighted_procrustes(points_j.double(), points_i.double(), weights.double())
-    return PairEstimate(T_i_j, valid, logits, weights, zeta(features, weights, mask))
+    confidence = zeta(features, weights, mask).to(x.dtype)
+    return PairEstimate(T_i_j, valid, logits, weights, confidence)
 
 
 def synchronize_parts(

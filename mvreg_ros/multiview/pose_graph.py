@@ -26,6 +26,7 @@ from mvreg_ros.types import Edges, FloatArray, Verdict
 import numpy as np
 from numpy.typing import NDArray
 import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -98,26 +99,32 @@ def synchronize(
         count, edges.select(taken), forest[taken], np.minimum(weight[taken], config.max_weight),
         config.irls,
     )
-    return judged(edges, poses, taken, inside, c_local, config.irls, pairwise=edges)
+    residual = residuals_of(edges, poses, config.irls)
+    c_global = cauchy_weights(residual, config.irls.scale, config.irls.power)
+    c = harmonic_mean(torch.from_numpy(c_local), torch.from_numpy(inside) * c_global).numpy()
+    return judged(edges, poses, taken, c, config.irls, pairwise=edges)
+
+
+def residuals_of(edges: Edges, poses: FloatArray, config: IrlsConfig) -> Tensor:
+    """Return (E,) r* of Eq. 14."""
+    M, i, j, T_i_j = map(torch.from_numpy, (poses, edges.i, edges.j, edges.T_i_j))
+    return edge_residuals(M, i, j, T_i_j, config.unit)
 
 
 def judged(
-    edges: Edges, poses: FloatArray, taken: NDArray, inside: NDArray, c_local: FloatArray,
-    config: IrlsConfig, pairwise: Edges,
+    edges: Edges, poses: FloatArray, taken: NDArray, confidence: FloatArray, config: IrlsConfig,
+    pairwise: Edges,
 ) -> Synchronization:
     """
-    Return the poses with a verdict, a reason and the joint confidence (Eq. 15) for every edge.
+    Return the poses with a verdict and a reason for every edge.
 
-    taken: (E,) True for the edges that the poses were found from. inside: (E,) True where the
-    poses of both ends have a frame in common. Edges that were taken and disagree are pruned.
+    taken: (E,) True for the edges that the poses were found from; those of them that disagree with
+    the poses are pruned. confidence: (E,) Eq. 15. pairwise: the edges as the pairs gave them.
     """
-    M, i, j, T_i_j = map(torch.from_numpy, (poses, edges.i, edges.j, edges.T_i_j))
-    residual = edge_residuals(M, i, j, T_i_j, config.unit)
-    used = taken & (residual < config.inlier * config.scale).numpy()
+    agrees = residuals_of(edges, poses, config) < config.inlier * config.scale
+    used = taken & agrees.numpy()
     component = components(len(poses), edges.i[used], edges.j[used])
 
-    c_global = torch.from_numpy(inside) * cauchy_weights(residual, config.scale, config.power)
-    confidence = harmonic_mean(torch.from_numpy(c_local), c_global).numpy()
     verdict = np.where(used, Verdict.KEPT, Verdict.PRUNED).astype(object)
     reason = np.where(
         used, 'consistent', np.where(taken, 'inconsistent', np.where(

@@ -22,4 +22,5 @@ def correspondence_information(points_j: Tensor, weights: Tensor, sigma: float) 
     ).reshape(-1, 3, 3)
     eye = torch.eye(3, dtype=points_j.dtype, device=points_j.device).expand_as(minus_cross)
     G = torch.cat([eye, minus_cross], 2)
-    return (weights[:, None, None] * G.transpose(1, 2) @ G).sum(0) / sigma**2
+    rows = (weights.sqrt()[:, None, None] * G).reshape(-1, 6)
+    return rows.T @ rows / sigma**2

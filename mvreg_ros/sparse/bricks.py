@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from mvreg_ros.sparse.coordinates import interleave, neighbors
 import torch
@@ -47,12 +48,7 @@ class Bricks:
         """
         dense = values.new_full(((len(self._corners) + 1) * SIDE**3, *values.shape[1:]), fill)
         dense.index_copy_(0, self._cells, values)
-        inside = grid(torch.arange(SIDE, device=targets.device))
-        place = torch.empty(SIDE**3, dtype=torch.int32, device=targets.device)
-        place[interleave(inside)] = linear(inside + reach, reach).int()
-        axis = torch.arange(-reach, SIDE + reach, device=targets.device)
-        side, cell = (axis >> LOG_SIDE) + 1, interleave(grid(axis & SIDE - 1)).int()
-
+        place, side, cell = layout(reach, targets.device)
         bricks = torch.searchsorted(self._corners, targets >> 3 * LOG_SIDE, out_int32=True)
         for first in range(0, len(self._corners), MAX_BRICKS):
             sources = self._around[first:first + MAX_BRICKS]
@@ -64,6 +60,21 @@ class Bricks:
             yield (
                 place[targets[begin:end] & SIDE**3 - 1]
                 + (bricks[begin:end] - first) * (SIDE + 2 * reach)**3, cells)
+
+
+@lru_cache
+def layout(reach: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """
+    Return how a brick lies among the cells around it.
+
+    The places of its cells (SIDE^3,) in the order of their keys; along an axis, in which of three
+    bricks a cell lies (edge,); and which cell of that brick it is (edge, edge, edge).
+    """
+    inside = grid(torch.arange(SIDE, device=device))
+    place = torch.empty(SIDE**3, dtype=torch.int32, device=device)
+    place[interleave(inside)] = linear(inside + reach, reach).int()
+    axis = torch.arange(-reach, SIDE + reach, device=device)
+    return place, (axis >> LOG_SIDE) + 1, interleave(grid(axis & SIDE - 1)).int()
 
 
 def grid(axis: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class Objective:
             losses.append(hardest_contrastive(
                 descriptors[i], descriptors[j], self.world[i], self.world[j], positives[rows],
                 self.config.safe, generator=generator))
-        return torch.stack(losses).mean()
+        return torch.stack(losses).mean() if losses else descriptors[0].sum() * 0
 
     def __call__(self, output: LmpcrOutput, generator: torch.Generator) -> JointLoss:
         """
@@ -103,7 +103,7 @@ class Objective:
                 classification_loss(e.logits, inlier, gamma.mask) for e in estimates]),
             transformation=mean([
                 transformation_loss(
-                    e.T_i_j[useful].to(dtype), truth[useful], gamma.points_j[useful],
+                    e.T_i_j[useful].to(dtype), truth[useful], gamma.points_j.detach()[useful],
                     gamma.mask[useful])
                 for e in estimates]) if useful.any() else truth.new_zeros(()),
             confidence=mean([

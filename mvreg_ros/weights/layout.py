@@ -31,6 +31,9 @@ PUBLISHED = (
     (r'(filtering_module\.)?(reg|weights)_iter\.0\.', 'psi_iter.'),
     (r'(?=((conv|norm|block)[1-4](_tr)?|final)\.)', 'phi.'),
 )
+# Without these method lmpcr cannot run. Where zeta is missing inliers are counted; the temperature
+# and beta have first values.
+NEEDED = ('phi', 'psi_init', 'psi_iter')
 BUFFERS = ('.running_mean', '.running_var', '.num_batches_tracked')
 MAX_CHANNELS = 4096
 NAMES_SHOWN = 3
