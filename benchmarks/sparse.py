@@ -17,6 +17,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from functools import partial
+import os
 from pathlib import Path
 import platform
 import time
@@ -93,15 +94,21 @@ def resident_mb(name: str) -> float:
 
 
 def peak_mb(work: Work) -> float:
-    """Return how much more memory than before the process holds at most while it works, MiB."""
-    Path('/proc/self/clear_refs').write_text('5')  # forgets the VmHWM so far
-    before = resident_mb('VmRSS')
-    work()
-    return resident_mb('VmHWM') - before
+    """Return how much more memory than before a copy of this process holds while it works, MiB."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        Path('/proc/self/clear_refs').write_text('5')  # forgets the VmHWM so far
+        before = resident_mb('VmRSS')
+        work()
+        os.write(writer, str(resident_mb('VmHWM') - before).encode())
+        os._exit(0)
+    os.wait()
+    os.close(writer)
+    return float(os.read(reader, 100))
 
 
 def voxels(root: Path) -> Tensor:
-    """Return the voxels (N, 4) of the first fragment of the first scene, sorted by key."""
+    """Return the first fragment of the first scene as voxels sorted by key, (N, 4)."""
     points = torch.from_numpy(read_cloud(cloud_scenes(root, '3dmatch')[0].clouds[0]))
     points = points[voxel_down_sample(points, VOXEL_SIZE)]
     coordinates = torch.nn.functional.pad(torch.floor(points / VOXEL_SIZE).long(), (1, 0))
@@ -153,7 +160,8 @@ def main() -> None:
     for layer in (network.conv1_tr, network.final):
         recording.products.append((len(coordinates), *layer.kernel.shape))
     products = recording.products
-    arms = {'floor': (floor(products, False), floor(products, False), floor(products, True))}
+    arms: dict[str, tuple[Work, ...]] = {
+        'floor': (floor(products, False), floor(products, False), floor(products, True))}
     for name in engines:
         there = partial(forward, open_engine(name, coordinates))
         arms[name] = (partial(anew, name), there, partial(backward, name))

@@ -131,7 +131,7 @@ def test_rows_of_minkowski_engine_follow_the_voxels(
 
 
 def test_voxels_that_are_there_twice_are_refused() -> None:
-    """MinkowskiEngine itself would drop one of them."""
+    """The library itself would drop one of them."""
     pytest.importorskip('MinkowskiEngine', reason=CURE)
     with pytest.raises(InputError, match='twice'):
         open_engine('minkowski', torch.zeros(2, 4, dtype=torch.int64))

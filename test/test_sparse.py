@@ -372,3 +372,9 @@ def test_the_largest_few_channels_are_copied_and_one_more_are_paired() -> None:
     paired = engine.convolve(functional.pad(features, (0, 1)),
                              functional.pad(kernel, (0, 0, 0, 1)), 1, 1)
     torch.testing.assert_close(copied, paired)
+
+
+def test_nonzero_is_that_of_torch() -> None:
+    """The way of the CPU gives what the way of other devices gives."""
+    mask = torch.rand(1000, generator=torch.Generator().manual_seed(0)) < 0.3
+    assert torch.equal(kernel_map.nonzero(mask), mask.nonzero().view(-1))

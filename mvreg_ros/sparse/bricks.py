@@ -22,11 +22,13 @@ class Bricks:
     """
     Bricks of SIDE^3 cells wherever there is a voxel.
 
-    keys: (N,) of the cells that hold the voxels, ascending.
+    A value of every cell of every brick takes 2 kB for each, in which a surface has 40 to 60
+    voxels; with the cells around them only MAX_BRICKS are written out at a time.
     """
 
     def __init__(self, keys: Tensor) -> None:
-        """Find the bricks, and what lies around each."""
+        """Take the keys (N,) of the cells that hold the voxels, ascending."""
+        self.count = len(keys)
         self._corners, bricks = torch.unique_consecutive(
             keys >> 3 * LOG_SIDE, return_inverse=True)
         self._cells = bricks * SIDE**3 + (keys & SIDE**3 - 1)

@@ -22,8 +22,8 @@ class SparseConvolution(torch.autograd.Function):
     """
     Gather, multiply and add up, block by block of output rows; double backward is not supported.
 
-    Memory: `MAX_PAIRS` rows of the channels of the result, and one gathered row for each output
-    row of a block.
+    Memory: `MAX_PAIRS` rows of the channels of the result; of the input, in the backward pass
+    those of the features.
     """
 
     @staticmethod

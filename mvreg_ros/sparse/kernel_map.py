@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Pairs of voxels in a block: scratch has this many rows, of Cin and Cout channels.
+# Pairs of voxels in a block, which is what a convolution has in memory at a time.
 MAX_PAIRS = 2**16
 
 
@@ -66,20 +66,20 @@ def offsets(size: int, mirrored: bool, device: torch.device) -> tuple[Tensor, in
 
 
 def kernel_map(
-    source: Bricks, count: int, targets: Tensor, size: int, ratio: int, mirrored: bool
+    source: Bricks, targets: Tensor, size: int, ratio: int, mirrored: bool
 ) -> list[Block]:
     """
-    Return the pairs source[c + o s] and target[c] for the offsets o of a kernel, x fastest.
+    Return the pairs of a voxel c + o of the source and a target c, for the offsets o of a kernel.
 
-    s is the smaller stride; mirrored has c - o s in place of c + o s. A block holds at most
-    `MAX_PAIRS` pairs.
+    targets: (M,) keys of cells, ascending. ratio: how many times farther apart than cells the
+    voxels of the source are. Mirrored has c - o in place of c + o.
     """
     across, reach = offsets(size, mirrored, targets.device)
     if mirrored:
         across = across.flip(0)
-    # Along an axis only every ratio-th offset of a finer voxel leads to a coarser one.
+    # Along an axis only every ratio-th cell can hold a voxel.
     most = MAX_PAIRS // (-(-size // ratio))**3
-    rows = torch.arange(count, dtype=torch.int32, device=targets.device)
+    rows = torch.arange(source.count, dtype=torch.int32, device=targets.device)
     blocks, first = [], 0
     for places, cells in source.around(rows, -1, targets, reach):
         for some in places.split(most):

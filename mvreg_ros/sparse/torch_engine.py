@@ -20,9 +20,11 @@ FEW_CHANNELS = 4
 
 class TorchEngine:
     """
-    The `SparseEngine` on torch tensors; levels and kernel maps are made at first use.
+    The `SparseEngine` on torch tensors; levels and kernel maps are made at first use and kept.
 
-    Fastest where the voxels are given in the order of their keys.
+    The same input gives the same output, bit for bit, on the CPU. Kept are 8 bytes for each pair
+    of voxels that a kernel brings together. Fastest where the voxels are given as `sorted_keys`
+    orders them.
     """
 
     def __init__(self, coordinates: Tensor) -> None:
@@ -91,7 +93,6 @@ class TorchEngine:
         if key not in self._maps:
             fine = min(level_in, level_out)
             self._maps[key] = kernel_map(
-                self._bricks_of(level_in, fine), len(self._level(level_in)),
-                self._level(level_out) << 3 * (level_out - fine), size,
-                2 ** max(0, level_in - level_out), mirrored)
+                self._bricks_of(level_in, fine), self._level(level_out) << 3 * (level_out - fine),
+                size, 2 ** (level_in - fine), mirrored)
         return self._maps[key]
