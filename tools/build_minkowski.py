@@ -71,8 +71,9 @@ def main() -> None:
     install_system_packages()
     pip = (sys.executable, '-m', 'pip', '--disable-pip-version-check')
     with tempfile.TemporaryDirectory() as folder:
+        # A wheel in pip's cache may have been built for another torch.
         run(f'building {REQUIREMENT}, which takes a while', *pip, 'wheel', '--no-deps',
-            '--no-build-isolation', '--wheel-dir', folder,
+            '--no-cache-dir', '--no-build-isolation', '--wheel-dir', folder,
             *(f'--config-settings=--global-option={option}' for option in OPTIONS), REQUIREMENT)
         run('installing it', *pip, 'install', '--no-deps', '--force-reinstall',
             *Path(folder).glob('*.whl'))
