@@ -65,9 +65,9 @@ class OverfitConfig:
     inlier: float = 0.1
     features: int = 150
     blocks: int = 200
-    joint: int = 200
+    joint: int = 150
     rate: float = 1e-3
-    joint_rate: float = 3e-5
+    joint_rate: float = 1e-4
     check: int = 10
     max_rotation: float = float(np.radians(2.0))
     max_translation: float = 0.05
@@ -129,15 +129,15 @@ def train(config: OverfitConfig, file: TextIO) -> tuple[Lmpcr, bool]:
         parts = objective(network.register(scans, descriptors, one_pass, generator), generator)
         stage.improve(parts.registration + parts.confidence, parts)
 
+    # psi_iter sees other inputs in each round; with statistics of each batch it would learn to
+    # live with what the pipeline does not have.
+    network.eval()
     stage = Stage('joint', network, config.joint, config.joint_rate, writer)
     for step in range(config.joint):
         parts = objective(network(scans, Algorithm1Config(), generator), generator)
         stage.improve(parts.total, parts)
-        if (step + 1) % config.check == 0:
-            network.eval()
-            if is_learnt(registration, session, config):
-                return network, True
-            network.train()
+        if (step + 1) % config.check == 0 and is_learnt(registration, session, config):
+            return network, True
     return network, False
 
 
