@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import sys
+import warnings
 
 # Shared libraries that Open3D expects from the system, and the Debian packages that have them.
 DEBIAN_PACKAGES = {
@@ -73,7 +74,9 @@ def version_of(name: str) -> str:
 def check_module(name: str, cure: str, required: bool = True) -> Row:
     """Import a module; where a shared library is missing, the cure names its Debian package."""
     try:
-        import_module(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # what a module has to say on its import
+            import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name:
             return Row(name, not required, 'not installed', cure)

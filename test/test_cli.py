@@ -230,7 +230,9 @@ def test_an_interrupt_leaves_nothing(
     process = subprocess.Popen(
         [sys.executable, '-m', 'mvreg_ros.cli', 'register', str(root / 'fragments/field'),
          '--voxel-size', '0.03', '--out', str(tmp_path / 'out')],
-        stderr=subprocess.PIPE, text=True, env=environment())
+        stderr=subprocess.PIPE, text=True, env=environment(),
+        # A job that a shell has put in the background ignores SIGINT, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stderr is not None
     assert process.stderr.readline().startswith('reading')
     process.send_signal(signal_sent)

@@ -73,7 +73,8 @@ def transformation_loss(T: Tensor, truth: Tensor, points: Tensor, mask: Tensor) 
     """
     Return L_trans, the mean distance between points moved by the estimate and by the truth.
 
-    T, truth: (B, 4, 4) T_i_j; points: (B, K, 3) metres in the frame of fragment j (Eq. 11).
+    T, truth: (B, 4, 4) from the frame of the points; points: (B, K, 3) metres (Eq. 11, where they
+    are those of the first scan, which depend on no weights).
     """
     difference = (T - truth)[:, :3]
     points = points.masked_fill(~mask[..., None], 0).to(T.dtype)

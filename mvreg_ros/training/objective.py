@@ -103,8 +103,8 @@ class Objective:
                 classification_loss(e.logits, inlier, gamma.mask) for e in estimates]),
             transformation=mean([
                 transformation_loss(
-                    e.T_i_j[useful].to(dtype), truth[useful], gamma.points_j.detach()[useful],
-                    gamma.mask[useful])
+                    torch.linalg.inv(e.T_i_j[useful]).to(dtype), torch.linalg.inv(truth[useful]),
+                    gamma.points_i[useful], gamma.mask[useful])
                 for e in estimates]) if useful.any() else truth.new_zeros(()),
             confidence=mean([
                 confidence_loss(each.pairs.confidence, each.pairs.T_i_j.to(dtype), truth)
