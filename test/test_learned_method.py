@@ -10,7 +10,6 @@ from pathlib import Path
 from mvreg_ros import MultiviewRegistration
 from mvreg_ros.cli import main
 from mvreg_ros.data.ply import encode_ply
-from mvreg_ros.features.fcgf import FcgfConfig
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.algorithm_1 import Gamma, PairEstimate
@@ -20,25 +19,18 @@ from mvreg_ros.weights.files import save_weights
 import numpy as np
 import pytest
 from small_scene import fragments
+from tiny_network import FCGF, write_weights
 import torch
 
 VOXEL_SIZE = 0.15
-TINY = LmpcrConfig(
-    FcgfConfig(encoder=(4, 4, 8, 8), decoder=(4, 4, 8, 8), out_channels=8, conv1_kernel_size=5),
-    voxel_size=VOXEL_SIZE, points=200, width=8, clusters=10,
-)
+TINY = LmpcrConfig(FCGF, voxel_size=VOXEL_SIZE, points=200, width=8, clusters=10)
 
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with random weights for a small network of the right kind."""
-    torch.manual_seed(0)
-    network = Lmpcr(TINY)
-    with torch.no_grad():
-        for psi in (network.psi_init, network.psi_iter):
-            psi.output.bias.fill_(1.0)  # some weight for every match, so that there are poses
     path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
-    save_weights(path, network.state_dict(), {'config': TINY.to_json(), 'source': 'random'})
+    write_weights(path, VOXEL_SIZE)
     return path
 
 
