@@ -68,7 +68,7 @@ PARAMETERS = (
     Parameter(
         'sparse_engine', 'torch',
         'What computes the sparse convolutions of method lmpcr. torch: our own, needs nothing '
-        'else. minkowski: MinkowskiEngine where it is installed, the same to rounding.',
+        'else. minkowski: MinkowskiEngine where it is installed, on the CPU only.',
         choices=('torch', 'minkowski'), read_only=True,
     ),
     Parameter(

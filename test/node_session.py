@@ -26,6 +26,7 @@ import numpy as np
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from scipy.spatial.transform import Rotation
@@ -164,3 +165,15 @@ def cloud_of(fragment: Fragment) -> PointCloud2:
     """Return a fragment as a message."""
     stamp = stamp_from_nanoseconds(fragment.stamp_ns)
     return cloud_from_points(Header(stamp=stamp, frame_id=fragment.frame_id), fragment.points)
+
+
+def wait_for_work(node: Session) -> None:
+    """Wait until a registration is under way."""
+    node.consumer.until(
+        lambda: node.consumer.status['stage'] not in ('idle', 'starting'), 'a stage', 60)
+
+
+def set_parameter(node: Session, name: str, value: object) -> str:
+    """Set a parameter and return the reason for which it was not set, if it was not."""
+    result, = node.node.set_parameters([Parameter(name, value=value)])
+    return '' if result.successful else result.reason

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 import json
-from pathlib import Path
 
 from geometry_msgs.msg import PoseArray
 from mvreg_ros import MultiviewRegistration
@@ -24,12 +23,13 @@ from node_session import (
     participant,
     Session,
     session,
+    set_parameter,
     views,
     VOXEL_SIZE,
+    wait_for_work,
 )
 import numpy as np
 import pytest
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -192,23 +192,6 @@ def test_a_second_registration_is_told_busy_at_once(empty_node: Session) -> None
     assert first.result().success
 
 
-def test_the_last_result_can_be_saved_during_a_registration(
-    tmp_path: Path, empty_node: Session,
-) -> None:
-    set_parameter(empty_node, 'session.directory', str(tmp_path))
-    empty_node.publish(MANY[:3])
-    assert empty_node.call('~/register').success
-    empty_node.publish(MANY[3:])
-    answer = empty_node.consumer.call(Trigger, '~/register')
-    wait_for_work(empty_node)
-    saved = empty_node.call('~/save')
-    assert saved.success, saved.message
-    assert not answer.done()
-    assert len(np.loadtxt(Path(saved.message) / 'poses.tum')) == 3
-    empty_node.call('~/cancel')
-    empty_node.consumer.until(answer.done, 'the end of what was cancelled', 60)
-
-
 def test_a_registration_can_be_cancelled(empty_node: Session) -> None:
     empty_node.publish(MANY)
     answer = empty_node.consumer.call(Trigger, '~/register')
@@ -264,44 +247,7 @@ def test_reset_stops_a_registration_and_its_result_is_not_published(empty_node: 
     assert empty_node.receive(PoseArray, '~/poses', LATCHED).poses == []
 
 
-def test_save_writes_numbered_folders_and_answers_their_paths(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_node: Session,
-) -> None:
-    monkeypatch.setenv('HOME', str(tmp_path))
-    set_parameter(empty_node, 'session.directory', '~/maps/today')
-    answer = empty_node.call('~/save')
-    assert (answer.success, answer.message) == (
-        False, 'nothing to save: call ~/register first')
-    empty_node.publish(FRAGMENTS)
-    assert empty_node.call('~/register').success
-    for number in ('0001', '0002'):
-        answer = empty_node.call('~/save')
-        assert answer.success, answer.message
-        assert Path(answer.message) == tmp_path / 'maps' / 'today' / number
-        assert {file.name for file in Path(answer.message).iterdir()} >= {
-            'poses.tum', 'graph.g2o', 'graph.json', 'map.ply', 'fragments.csv', 'config.yaml'}
-    # A user that does not exist has no home: an error that nobody foresaw.
-    set_parameter(empty_node, 'session.directory', '~nobody_of_that_name/maps')
-    answer = empty_node.call('~/save')
-    assert not answer.success
-    assert 'RuntimeError' in answer.message
-    set_parameter(empty_node, 'session.directory', str(tmp_path / 'maps'))
-    assert empty_node.call('~/save').success
-
-
 def latched_frames() -> list[str]:
     """Return the frames that a process which starts now gets on /tf_static."""
     with participant() as context:
         return [each.child_frame_id for each in latched_transforms(context)]
-
-
-def wait_for_work(node: Session) -> None:
-    """Wait until a registration is under way."""
-    node.consumer.until(
-        lambda: node.consumer.status['stage'] not in ('idle', 'starting'), 'a stage', 60)
-
-
-def set_parameter(node: Session, name: str, value: object) -> str:
-    """Set a parameter and return the reason for which it was not set, if it was not."""
-    result, = node.node.set_parameters([Parameter(name, value=value)])
-    return '' if result.successful else result.reason
