@@ -26,7 +26,8 @@ from small_scene import fragments, VOXEL_SIZE, write_scene
 
 COARSE = ['--voxel-size', str(VOXEL_SIZE)]
 FIGURES = {'rr_pairwise', 'rr_multiview', 'coverage', 'rotation_deg', 'translation_m',
-           'pairs_evaluated', 'seconds', 'peak_memory_mb'}
+           'pairs_evaluated', 'seconds', 'peak_memory_mb', 'recall_15deg_30cm', 'pairwise',
+           'all_pairs', 'within_component', 'listed'}
 
 
 def refused(capsys: pytest.CaptureFixture, *arguments: str | Path) -> str:
@@ -174,7 +175,8 @@ def test_evaluate_scores_a_scene(
 ) -> None:
     out = tmp_path / 'out'
     assert main(['evaluate', '3dmatch', str(root), '--out', str(out), *COARSE]) == 0
-    assert 'field' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ('field', '15deg_30cm', 'within_component'))
     metrics = json.loads((out / 'metrics.json').read_text())
     assert metrics['benchmark'] == '3dmatch' and metrics['parameters']['voxel_size'] == VOXEL_SIZE
     assert metrics['3dlomatch']['mean']['pairs_evaluated'] == 0
@@ -182,7 +184,10 @@ def test_evaluate_scores_a_scene(
     assert set(figures) == FIGURES and metrics['mean']['rr_multiview'] == figures['rr_multiview']
     assert figures['rr_pairwise'] == figures['rr_multiview'] == figures['coverage'] == 1
     assert figures['rotation_deg']['ecdf']['3'] == 1 and figures['translation_m']['mean'] < 0.05
-    assert figures['pairs_evaluated'] == 3
+    assert figures['pairs_evaluated'] == 3 and figures['listed']['pairs_evaluated'] == 6
+    assert figures['recall_15deg_30cm'] == {'pairwise': 1, 'multiview': 1}
+    assert figures['all_pairs'] is None  # the scene does not say where its fragments are
+    assert metrics['pooled']['rotation_deg'] == figures['rotation_deg']
     assert {'reading', 'features', 'pairs', 'synchronization'} <= set(figures['seconds'])
     multiview = read_log(out / 'multiview/field.log')
     assert multiview.count == 5 and len(multiview.matrices) == 10
@@ -206,6 +211,7 @@ def test_evaluate_scores_a_real_scene_on_both_lists(tmp_path: Path) -> None:
     assert metrics['3dlomatch']['mean']['pairs_evaluated'] == pairs[1]
     assert metrics['mean']['rr_multiview'] > 0.8
     assert metrics['3dlomatch']['mean']['rr_multiview'] > 0.6
+    assert 0.5 < metrics['mean']['all_pairs'] <= metrics['mean']['within_component']
 
 
 def test_sync_scores_recorded_pose_graphs(tmp_path: Path, root: Path) -> None:

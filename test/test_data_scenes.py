@@ -112,6 +112,33 @@ def test_an_empty_list_does_not_hide_the_number_of_fragments(tmp_path: Path) -> 
     assert scene.count == 3 and not scene.truth['3dlomatch'].T_i_j
 
 
+def write_poses(root: Path, count: int) -> None:
+    """Write the poses of the first fragments of scene a; fragment k stands at x = k."""
+    for k in range(count):
+        pose = f'1 0 0 {k}\n0 1 0 0\n0 0 1 0\n0 0 0 1.000001\n'
+        (root / f'fragments/a/cloud_bin_{k}.info.txt').write_text(f'a\tseq-01\t0\t49\n{pose}')
+
+
+def test_poses_of_fragments_are_read_where_they_are(tmp_path: Path) -> None:
+    write_scene(tmp_path, 'a')
+    assert cloud_scenes(tmp_path, '3dmatch')[0].T_world_fragment is None
+    write_poses(tmp_path, 3)
+    for scene in (*cloud_scenes(tmp_path, '3dmatch'), *pose_graph_scenes(tmp_path)):
+        assert scene.T_world_fragment is not None
+        np.testing.assert_array_equal(scene.T_world_fragment[:, 0, 3], [0, 1, 2])
+        np.testing.assert_array_equal(scene.T_world_fragment[:, 3], [[0, 0, 0, 1]] * 3)
+
+
+def test_poses_of_some_fragments_are_refused(tmp_path: Path) -> None:
+    write_scene(tmp_path, 'a')
+    write_poses(tmp_path, 2)
+    with pytest.raises(InputError, match=r'cloud_bin_2\.info\.txt: cannot be read'):
+        cloud_scenes(tmp_path, '3dmatch')
+    (tmp_path / 'fragments/a/cloud_bin_2.info.txt').write_text('a\n' + '2 0 0 0\n' * 4)
+    with pytest.raises(InputError, match=r'cloud_bin_2\.info\.txt: expected a line'):
+        cloud_scenes(tmp_path, '3dmatch')
+
+
 def test_a_truth_the_wrong_way_round_is_refused(tmp_path: Path) -> None:
     write_scene(tmp_path, 'a')
     for name, write, size in (('gt.log', write_log, 4), ('gt.info', write_info, 6)):

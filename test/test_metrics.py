@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
-from mvreg_ros.data.scenes import pose_graph_scenes, Scene
+from itertools import combinations
+
+from mvreg_ros.data.scenes import GroundTruth, pose_graph_scenes, Scene
+from mvreg_ros.evaluation.all_pairs import map_figures
 from mvreg_ros.evaluation.metrics import (
     coverage,
     distribution,
     ecdf,
     registration_recall,
     relative_errors,
+    share_right,
     squared_error,
 )
+from mvreg_ros.evaluation.protocol import SceneResult, summarize
+from mvreg_ros.evaluation.run import synchronize_scene
 import numpy as np
 import pytest
 from real_data import real_data
@@ -89,6 +95,46 @@ def test_errors_and_their_distribution() -> None:
                       'mean': 0.25, 'median': 0.25}
 
 
+def test_right_needs_both_errors_to_be_small() -> None:
+    truth = {(0, k): np.eye(4) for k in range(1, 6)}
+    estimates = {(0, 1): transform(14, (0.2, 0.2, 0)), (0, 2): transform(16),
+                 (0, 3): transform(0, (0.31, 0, 0)), (0, 4): np.eye(4)}
+    assert share_right(estimates, truth, 15, 0.3) == 2 / 5
+    assert np.isnan(share_right(estimates, {}, 15, 0.3))
+
+
+def two_rooms() -> tuple[Scene, dict]:
+    """Return six fragments of which 0-3 and 4-5 hang together, and what a method says of them."""
+    world = np.stack([transform(10 * k, (k, 0, 0)) for k in range(6)])
+    T = {(i, j): np.linalg.inv(world[i]) @ world[j] for i, j in combinations(range(6), 2)}
+    lists = {'3dmatch': [(0, 1), (1, 2), (3, 4)], '3dlomatch': [(0, 2), (1, 2)]}
+    truth = {name: GroundTruth({p: T[p] for p in pairs}, dict.fromkeys(pairs, INFORMATION))
+             for name, pairs in lists.items()}
+    wrong = transform(0, (0.6, 0, 0))
+    claimed = {(i, j): T[i, j] @ wrong if j == 3 else T[i, j]
+               for i, j in T if (i < 4) == (j < 4)}
+    return Scene('rooms', 6, truth, T_world_fragment=world), claimed
+
+
+def test_a_map_is_scored_on_all_pairs_and_within_what_it_claims() -> None:
+    """Of 15 pairs, 7 are claimed to hang together, of which the 3 with fragment 3 are wrong."""
+    scene, claimed = two_rooms()
+    figures = map_figures(claimed, scene)
+    assert figures['all_pairs'] == pytest.approx(4 / 15)
+    assert figures['within_component'] == pytest.approx(4 / 7)
+    listed = figures['listed']
+    assert listed['pairs_evaluated'] == 5  # (1, 2) stands in both lists
+    assert listed['rotation_deg']['ecdf']['3'] == listed['translation_m']['ecdf']['0.1'] == 0.8
+
+
+def test_a_scene_without_poses_has_no_figures_of_all_pairs() -> None:
+    scene, claimed = two_rooms()
+    figures = map_figures(claimed, Scene('rooms', 6, scene.truth))
+    assert np.isnan([figures['all_pairs'], figures['within_component']]).all()
+    assert np.isnan(map_figures({}, scene)['within_component'])
+    assert map_figures({}, scene)['all_pairs'] == 0
+
+
 def mirrored(scene: Scene, benchmark: str) -> dict:
     """Return estimates whose error has the rotation reversed: the quaternion's wrong sign."""
     result = dict(scene.estimates)
@@ -132,3 +178,33 @@ def test_the_best_estimates_of_scannet_agree_with_the_truth() -> None:
     rotation, translation = relative_errors(scene.estimates, scene.truth['scannet'].T_i_j)
     assert len(rotation) == 4950
     assert np.mean(rotation < 3) > 0.5 and np.mean(translation < 0.1) > 0.45
+
+
+def scannet_results() -> list[SceneResult]:
+    """Return a scene with one pair, 40 degrees off, and one with three of known errors."""
+    results = []
+    for name, count, errors in (('a', 2, [40.0]), ('b', 3, [0.0, 0.0, 4.0])):
+        truth = {pair: np.eye(4) for pair in combinations(range(count), 2)}
+        estimates = dict(zip(truth, map(transform, errors), strict=True))
+        scene = Scene(name, count, {'scannet': GroundTruth(truth, {})}, estimates=estimates)
+        results.append(synchronize_scene(scene, 0.85))
+    return results
+
+
+def test_the_mean_is_over_scenes_and_pooled_is_over_pairs() -> None:
+    summary = summarize(scannet_results(), 'scannet')
+    mean, pooled = (summary[name]['pairwise']['rotation_deg'] for name in ('mean', 'pooled'))
+    assert mean['ecdf']['3'] == pytest.approx((0 + 2 / 3) / 2) and pooled['ecdf']['3'] == 2 / 4
+    assert mean['mean'] == pytest.approx((40 + 4 / 3) / 2) and pooled['mean'] == pytest.approx(11)
+    assert np.isnan(summary['mean']['rr_multiview'])
+
+
+def test_a_map_of_recorded_estimates_is_broken_although_its_listed_pairs_look_fine() -> None:
+    """MIT lab by a descriptor of 2017: two thirds of the listed pairs, a tenth of all pairs."""
+    scene, = pose_graph_scenes(real_data('3dmatch'), ['mit_lab'])
+    result = synchronize_scene(scene, 0.85)
+    figures = map_figures(result.multiview(), scene)
+    assert figures['listed']['pairs_evaluated'] == 77 + 72
+    summary = summarize([result], '3dmatch')['mean']
+    assert round(summary['rr_pairwise'], 3) == 0.511 and summary['rr_multiview'] > 0.6
+    assert figures['all_pairs'] < 0.2 and figures['within_component'] < 0.2

@@ -10,15 +10,11 @@ from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.commands.options import parameter_values
 from mvreg_ros.data.files import new_folder
 from mvreg_ros.data.scenes import cloud_scenes, pose_graph_scenes
-from mvreg_ros.evaluation.files import (
-    benchmarks_of,
-    metrics_json,
-    table,
-    write_evaluation,
-)
+from mvreg_ros.evaluation.files import benchmarks_of, metrics_json, write_evaluation
 from mvreg_ros.evaluation.plots import require_matplotlib
-from mvreg_ros.evaluation.protocol import SceneResult, summarize
+from mvreg_ros.evaluation.protocol import SceneResult, summarize, summarize_maps
 from mvreg_ros.evaluation.run import RecordingRegistration, register_scene, synchronize_scene
+from mvreg_ros.evaluation.tables import ecdf_table, map_table, table
 
 
 def run(args: Namespace) -> None:
@@ -30,9 +26,13 @@ def run(args: Namespace) -> None:
         recorded = next(iter(results[0].scene.truth))
         asked = recorded if args.benchmark == 'sync' else args.benchmark
         summaries = {name: summarize(results, name) for name in benchmarks_of(results, asked)}
-        write_evaluation(folder, results, metrics_json(summaries, parameters))
+        maps = summarize_maps(results)
+        write_evaluation(folder, results, metrics_json(summaries, maps, parameters))
     for name, summary in summaries.items():
         say(table(summary, name))
+        if name == 'scannet':
+            say(ecdf_table(summary, name))
+    say(map_table(maps))
     say(f'wrote {args.out}')
 
 

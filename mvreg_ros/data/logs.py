@@ -1,10 +1,11 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The text files of 3DMatch and Redwood: matrices of pairs of fragments, and overlaps.
+The text files of 3DMatch and Redwood: matrices of pairs of fragments, overlaps, and poses.
 
 Each block is a header `i j n` (n fragments in the scene) and then the rows of a matrix: T_i_j in a
-`.log`, the 6 x 6 information matrix in a `.info`, translation before rotation.
+`.log`, the 6 x 6 information matrix in a `.info`, translation before rotation. A `.info.txt` is a
+line about the fragment and then the rows of its pose.
 """
 
 from __future__ import annotations
@@ -39,9 +40,7 @@ def read_log(path: Path) -> PairMatrices:
     """
     pairs = _read_blocks(path, 4)
     for (i, j), T in pairs.matrices.items():
-        R = T[:3, :3]
-        rigid = np.allclose(R @ R.T, np.eye(3), rtol=0, atol=RIGID_TOLERANCE)
-        if not rigid or np.linalg.det(R) < 0 or not np.array_equal(T[3], (0, 0, 0, 1)):
+        if not _is_rigid(T):
             raise InputError(f'{path}: the matrix of pair {i} {j} is no rigid transform')
     return pairs
 
@@ -63,6 +62,21 @@ def read_overlap(path: Path) -> dict[Pair, float]:
     return overlap
 
 
+def read_pose(path: Path) -> FloatArray:
+    """
+    Return T_world_fragment, (4, 4), of a `.info.txt` file.
+
+    Raises InputError where the file is missing or not what it should be.
+    """
+    lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    pose = np.array([_row(path, number, row, 4) for number, row in enumerate(lines[1:5], 2)])
+    if pose.shape == (4, 4) and np.allclose(pose[3], (0, 0, 0, 1), rtol=0, atol=RIGID_TOLERANCE):
+        pose[3] = 0, 0, 0, 1  # published files have rounding errors here, too
+    if pose.shape != (4, 4) or not _is_rigid(pose):
+        raise InputError(f'{path}: expected a line and then the four rows of a rigid transform')
+    return pose
+
+
 def write_log(path: Path, count: int, transforms: Mapping[Pair, FloatArray]) -> None:
     """Write T_i_j of pairs of a scene of `count` fragments as a `.log` file."""
     _write_blocks(path, count, transforms)
@@ -71,6 +85,12 @@ def write_log(path: Path, count: int, transforms: Mapping[Pair, FloatArray]) -> 
 def write_info(path: Path, count: int, information: Mapping[Pair, FloatArray]) -> None:
     """Write the (6, 6) information matrices of pairs as a `.info` file."""
     _write_blocks(path, count, information)
+
+
+def _is_rigid(T: FloatArray) -> bool:
+    R = T[:3, :3]
+    orthogonal = np.allclose(R @ R.T, np.eye(3), rtol=0, atol=RIGID_TOLERANCE)
+    return bool(orthogonal and np.linalg.det(R) > 0 and np.array_equal(T[3], (0, 0, 0, 1)))
 
 
 def _read_blocks(path: Path, size: int) -> PairMatrices:

@@ -4,7 +4,7 @@
 Where benchmarks keep their scenes, and what their scenes are scored against.
 
 Scenes with clouds (3DMatch, 3DLoMatch, Redwood, simulated ones):
-ROOT/fragments/SCENE/cloud_bin_K.ply
+ROOT/fragments/SCENE/cloud_bin_K.ply, and cloud_bin_K.info.txt with T_world_fragment where known
 ROOT/benchmarks/{3DMatch,3DLoMatch,Redwood}/SCENE/{gt.log,gt.info,gt_overlap.log}
 
 Recorded pairwise estimates, without clouds:
@@ -16,12 +16,12 @@ ROOT/SCENE.npz (ScanNet, as in Learning2Sync)
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
 from mvreg_ros.data.clouds import natural_key
-from mvreg_ros.data.logs import Pair, read_info, read_log, read_overlap
+from mvreg_ros.data.logs import Pair, read_info, read_log, read_overlap, read_pose
 from mvreg_ros.types import FloatArray, InputError
 import numpy as np
 
@@ -47,14 +47,15 @@ class Scene:
     A scene of a benchmark, with `count` fragments.
 
     truth: by benchmark ('3dmatch', ...). overlap: share of common points by pair, where known.
-    clouds: file K holds fragment K. estimates: recorded T_i_j by pair, i < j, in scenes
-    without clouds.
+    T_world_fragment: (count, 4, 4), where known. clouds: file K holds fragment K. estimates:
+    recorded T_i_j by pair, i < j, in scenes without clouds.
     """
 
     name: str
     count: int
     truth: dict[str, GroundTruth]
     overlap: dict[Pair, float] = field(default_factory=dict)
+    T_world_fragment: FloatArray | None = None
     clouds: list[Path] = field(default_factory=list)
     estimates: dict[Pair, FloatArray] = field(default_factory=dict)
 
@@ -125,7 +126,15 @@ def _benchmarked(root: Path, name: str) -> Scene:
             count = max(count, listed)
         if (folder / 'gt_overlap.log').is_file():
             overlap = read_overlap(folder / 'gt_overlap.log')
-    return Scene(name, count, truth, overlap)
+    return Scene(name, count, truth, overlap, _read_poses(root / 'fragments' / name, count))
+
+
+def _read_poses(folder: Path, count: int) -> FloatArray | None:
+    """Return T_world_fragment (count, 4, 4), or None where no fragment has a pose."""
+    files = [folder / f'cloud_bin_{k}.info.txt' for k in range(count)]
+    if not any(file.exists() for file in files):
+        return None
+    return np.stack([read_pose(file) for file in files])
 
 
 def _cloud_scene(root: Path, name: str) -> Scene:
@@ -137,7 +146,7 @@ def _cloud_scene(root: Path, name: str) -> Scene:
     if missing or len(clouds) != scene.count:
         raise InputError(f'{folder}: {len(clouds)} fragments but gt.log speaks of {scene.count}'
                          f"{', no ' + missing[0] if missing else ''}; add them or choose --scenes")
-    return Scene(name, scene.count, scene.truth, scene.overlap, clouds=clouds)
+    return replace(scene, clouds=clouds)
 
 
 def _log_scene(root: Path, log: Path) -> Scene:
@@ -153,8 +162,8 @@ def _log_scene(root: Path, log: Path) -> Scene:
     if estimates.count != recorded.count:
         raise InputError(
             f'{log}: speaks of {estimates.count} fragments, gt.log of {recorded.count}')
-    return Scene(f'{scene}.{log.stem}', recorded.count, recorded.truth, recorded.overlap,
-                 estimates=_ordered(log, estimates.count, estimates.matrices.items()))
+    return replace(recorded, name=f'{scene}.{log.stem}',
+                   estimates=_ordered(log, estimates.count, estimates.matrices.items()))
 
 
 def _npz_scene(path: Path) -> Scene:
@@ -175,7 +184,7 @@ def _npz_scene(path: Path) -> Scene:
     views = combinations(range(len(T_scan_world)), 2)
     truth = GroundTruth({(a, b): T_scan_world[a] @ T_world_scan[b] for a, b in views}, {})
     pairs = zip(i, j, strict=True)
-    return Scene(path.stem, len(T_scan_world), {'scannet': truth},
+    return Scene(path.stem, len(T_scan_world), {'scannet': truth}, T_world_fragment=T_world_scan,
                  estimates=_ordered(path, len(T_scan_world), zip(pairs, T_i_j, strict=True)))
 
 

@@ -105,6 +105,16 @@ def relative_errors(estimates: Transforms, truth: Transforms) -> tuple[FloatArra
     return rotation, translation
 
 
+def share_right(
+    estimates: Transforms, truth: Transforms, degrees: float, metres: float,
+) -> float:
+    """Return the share of the pairs of `truth` with both errors up to a limit; NaN for none."""
+    if not truth:
+        return np.nan
+    rotation, translation = relative_errors(estimates, truth)
+    return float(np.mean((rotation <= degrees) & (translation <= metres)))
+
+
 def ecdf(errors: FloatArray, bins: Sequence[float]) -> FloatArray:
     """Return the share of `errors` (P,) that lies at or below each of `bins`; NaN for P = 0."""
     if not len(errors):
