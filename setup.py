@@ -80,5 +80,6 @@ setup(
             'setuptools>=77',
             'trimesh>=4.0',
         ],
+        'train': ['tensorboard>=2.14'],
     },
 )

@@ -38,6 +38,7 @@ REPLACED = ('tf2_ros', 'sensor_msgs_py', 'tf_transformations')
 OPTIONAL = {
     'open3d': "simulation and demo: pip install 'mvreg_ros[simulate]'",
     'matplotlib': "plots and demo: pip install 'mvreg_ros[simulate]'",
+    'tensorboard': "training: pip install 'mvreg_ros[train]'",
     'MinkowskiEngine': 'only for sparse_engine minkowski, torch needs nothing: make minkowski',
 }
 DISTRIBUTIONS = {'yaml': 'pyyaml', 'open3d': 'open3d-cpu'}

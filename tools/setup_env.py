@@ -126,7 +126,7 @@ def install(ros: str) -> None:
     cpu_build = ['--extra-index-url', TORCH_CPU_INDEX, '--timeout', '15', '--retries', '1']
     pip('pip and setuptools', 'pip>=25', 'setuptools>=77')  # old pips take minutes to resolve
     pip('torch', '--no-deps', TORCH, *([] if has_gpu else cpu_build))
-    extras = 'simulate,test' if ros else 'ros-pypi,simulate,test'
+    extras = 'simulate,test,train' if ros else 'ros-pypi,simulate,test,train'
     pip('mvreg_ros and what it requires',
         '--no-build-isolation', TORCH, *kept, '-e', f'.[{extras}]')
     if output(PYTHON, '-c', 'import tf2_msgs') is None:
