@@ -17,12 +17,10 @@ import time
 from matplotlib.image import imread
 from mvreg_ros.data.clouds import read_cloud
 from mvreg_ros.data.logs import read_overlap
-from mvreg_ros.simulate.camera import Camera, Depth, DepthSensor, scene_of, true_depth
-from mvreg_ros.simulate.flat import build_flat
-from mvreg_ros.simulate.floor_plan import plan_flat
+from mvreg_ros.simulate.camera import Depth
 from mvreg_ros.simulate.ground_truth import overlaps
-from mvreg_ros.simulate.session import drifting, FRAMES, simulate_session, SimulatedSession
-from mvreg_ros.simulate.trajectory import walk
+from mvreg_ros.simulate.session import drifting, simulate_session, SimulatedSession
+from mvreg_ros.simulate.world import build_world
 from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import NDArray
@@ -52,15 +50,12 @@ def real_frames(name: str, count: int = 40) -> Iterator[Frame]:
 
 def simulated_frames(seed: int) -> Iterator[Frame]:
     """Yield pairs of neighbouring images from a walk through two rooms."""
-    streams = np.random.default_rng(seed).spawn(5)
-    plan = plan_flat(streams[0], 2)
-    poses = walk(streams[1], plan, 10, FRAMES)
-    scene = scene_of(build_flat(streams[2], plan, poses[..., :2, 3].reshape(-1, 2)))
-    sensor = DepthSensor.random(streams[3], Camera())
-    for some in poses[:, ::3][:, :2]:
-        for pose, seen in zip(some, drifting(streams[4], some), strict=True):
-            image = sensor.measure(streams[4], *true_depth(scene, sensor.camera, pose))
-            yield image, seen, sensor.camera.matrix
+    world = build_world(seed, rooms=2, fragments=10)
+    rng = np.random.default_rng(seed)
+    for some in world.T_world_camera[:, ::3][:, :2]:
+        for pose, seen in zip(some, drifting(rng, some), strict=True):
+            image = world.sensor.measure(rng, *world.truth(pose))
+            yield image, seen, world.sensor.camera.matrix
 
 
 def points_of(frame: Frame) -> FloatArray:

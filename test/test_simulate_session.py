@@ -84,7 +84,8 @@ def test_fragments_agree_in_the_world(session, share):
 def test_overlaps_agree_with_brute_force(session, share):
     """The share of points with a neighbour is what all distances of some points say."""
     clouds = world_points(session)
-    for i, j in ((0, 1), (4, 3), (0, 5), (2, 2)):
+    assert not np.tril(share).any()
+    for i, j in ((0, 1), (3, 4), (0, 5), (1, 7)):
         some = clouds[i][::60]
         nearest = [np.linalg.norm(clouds[j] - point, axis=1).min() for point in some]
         near = np.mean(np.array(nearest) < OVERLAP_RADIUS)
@@ -95,11 +96,10 @@ def test_overlaps_agree_with_brute_force(session, share):
 def test_overlap_graph_is_connected(session, radius):
     """Neighbours along the walk overlap, others close loops, and no fragment is left out."""
     share = overlaps(session, radius)
-    linked = np.maximum(share, share.T) > 0.3
+    linked = share > 0.3
     assert connected_components(linked, directed=False)[0] == 1
     assert np.triu(linked, 2).any()
-    neighbours = np.maximum(share, share.T)[np.arange(COUNT - 1), np.arange(1, COUNT)]
-    assert 0.35 < np.median(neighbours) < 0.85
+    assert 0.35 < np.median(np.diag(share, 1)) < 0.85
 
 
 def test_same_seed_same_session():

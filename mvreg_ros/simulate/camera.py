@@ -71,7 +71,8 @@ def true_depth(
     hits = scene.cast_rays(rays)
     directions = rays.numpy()[..., 3:]
     cosine = np.abs(np.einsum('vux,vux->vu', hits['primitive_normals'].numpy(), directions))
-    return hits['t_hit'].numpy(), cosine / np.linalg.norm(directions, axis=2)
+    length = np.sqrt(np.einsum('vux,vux->vu', directions, directions))
+    return hits['t_hit'].numpy(), cosine / length
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import torch
 VOXEL, SPACING = 0.015, 0.025
 LEAST_IMAGES = 3
 TRUNCATION_VOXELS = 3.0
-# Blocks of 8 x 8 x 8 voxels to make room for; a fragment takes some 3000.
+BLOCK = 8  # voxels along an edge
+# Blocks to make room for; a fragment takes some 3000.
 BLOCKS = 8000
 
 
@@ -33,7 +34,7 @@ def fuse(
     """
     float32, scalar = o3d.core.float32, o3d.core.SizeVector([1])
     grid = o3d.t.geometry.VoxelBlockGrid(
-        ('tsdf', 'weight'), (float32, float32), (scalar, scalar), VOXEL, 8, BLOCKS,
+        ('tsdf', 'weight'), (float32, float32), (scalar, scalar), VOXEL, BLOCK, BLOCKS,
         o3d.core.Device('CPU:0'),
     )
     intrinsic = o3d.core.Tensor.from_numpy(camera.matrix)
@@ -44,6 +45,8 @@ def fuse(
         extrinsic = o3d.core.Tensor.from_numpy(np.linalg.inv(pose))
         view = (image, intrinsic, extrinsic, 1.0, FARTHEST, TRUNCATION_VOXELS)
         grid.integrate(grid.compute_unique_block_coordinates(*view), *view)
-    points = grid.extract_point_cloud(LEAST_IMAGES - 0.5).point.positions.numpy()
+    # Room for a point on three edges of each voxel spares Open3D a pass that counts them.
+    most = 3 * BLOCK**3 * grid.hashmap().size()
+    points = grid.extract_point_cloud(LEAST_IMAGES - 0.5, most).point.positions.numpy()
     points = points[np.lexsort(points.T)]
     return points[voxel_down_sample(torch.from_numpy(points), SPACING).numpy()]

@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import combinations
+
+from mvreg_ros.data.logs import Pair
 from mvreg_ros.simulate.session import SimulatedSession
 from mvreg_ros.types import FloatArray
 import numpy as np
@@ -25,11 +29,17 @@ def world_points(session: SimulatedSession) -> list[FloatArray]:
 
 
 def overlaps(session: SimulatedSession, radius: float = OVERLAP_RADIUS) -> FloatArray:
-    """Return (S, S): the share of the points of fragment i with one of j within `radius`, m."""
+    """
+    Return (S, S): the share of the points of fragment i with one of j within `radius`, m.
+
+    Only pairs i < j are looked at, as in gt_overlap.log; elsewhere it is zero.
+    """
     clouds = world_points(session)
     trees = [cKDTree(cloud) for cloud in clouds]
-    return np.array([[len(near(cloud, tree, radius)) / max(len(cloud), 1) for tree in trees]
-                     for cloud in clouds])
+    share = np.zeros((len(clouds), len(clouds)))
+    for i, j in combinations(range(len(clouds)), 2):
+        share[i, j] = len(near(clouds[i], trees[j], radius)) / max(len(clouds[i]), 1)
+    return share
 
 
 def near(points: FloatArray, tree: cKDTree, radius: float) -> NDArray[np.int64]:
@@ -40,16 +50,21 @@ def near(points: FloatArray, tree: cKDTree, radius: float) -> NDArray[np.int64]:
     return rows[np.isfinite(distance)]
 
 
-def information(session: SimulatedSession, i: int, j: int) -> FloatArray:
+def information(session: SimulatedSession, pairs: Iterable[Pair]) -> dict[Pair, FloatArray]:
     """
-    Return the (6, 6) information of T_i_j as in gt.info, translation before rotation.
+    Return the (6, 6) information of T_i_j of pairs as in gt.info, translation before rotation.
 
     It is the sum of G^T G with G = [I, -[p]x] over the points p of j, in the frame of i, that have
     a point of i within the radius of `overlaps`; 5000 of them where there are more.
     """
+    trees = [cKDTree(fragment.points) for fragment in session.fragments]
+    return {(i, j): _information(session, i, j, trees[i]) for i, j in pairs}
+
+
+def _information(session: SimulatedSession, i: int, j: int, tree: cKDTree) -> FloatArray:
     T_i_j = np.linalg.inv(session.T_world_fragment[i]) @ session.T_world_fragment[j]
     points = session.fragments[j].points @ T_i_j[:3, :3].T + T_i_j[:3, 3]
-    rows = near(points, cKDTree(session.fragments[i].points), OVERLAP_RADIUS)
+    rows = near(points, tree, OVERLAP_RADIUS)
     if len(rows) > MOST_CORRESPONDENCES:
         rows = rows[np.linspace(0, len(rows) - 1, MOST_CORRESPONDENCES).astype(np.int64)]
     x, y, z = points[rows].T

@@ -11,7 +11,8 @@ from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.logs import Pair, write_info, write_log
 from mvreg_ros.data.ply import encode_ply
 from mvreg_ros.simulate.ground_truth import information, overlaps
-from mvreg_ros.simulate.session import FRAMES, SimulatedSession
+from mvreg_ros.simulate.session import SimulatedSession
+from mvreg_ros.simulate.world import FRAMES
 import numpy as np
 
 # Shares of common points, above the first and up to the second.
@@ -50,7 +51,6 @@ def _write_truth(session: SimulatedSession, benchmarks: Path, name: str) -> None
         world = session.T_world_fragment
         poses = {(i, j): np.linalg.inv(world[i]) @ world[j] for i, j in pairs}
         write_log(folder / 'gt.log', count, poses)
-        known = {pair: information(session, *pair) for pair in pairs}
-        write_info(folder / 'gt.info', count, known)
+        write_info(folder / 'gt.info', count, information(session, pairs))
     lines = [f'{i},{j},{share[i, j]:.4f}\n' for i, j in combinations(range(count), 2)]
     write_atomic(benchmarks / '3DMatch' / name / 'gt_overlap.log', ''.join(lines))

@@ -6,16 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mvreg_ros.simulate.camera import Camera, DepthSensor, scene_of, true_depth
-from mvreg_ros.simulate.flat import build_flat
-from mvreg_ros.simulate.floor_plan import plan_flat
 from mvreg_ros.simulate.fusion import fuse
-from mvreg_ros.simulate.trajectory import walk
-from mvreg_ros.types import FloatArray, Fragment, InputError, no_progress, Progress
+from mvreg_ros.simulate.world import build_world, SimulatedWorld
+from mvreg_ros.types import FloatArray, Fragment, no_progress, Progress
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-FRAMES = 12
 FRAGMENT_SECONDS = 2.0
 # Error of the odometry within a fragment, per frame: 2 mm and 0.05 degrees.
 DRIFT_LENGTH, DRIFT_TURN = 0.002, np.deg2rad(0.05)
@@ -44,25 +40,23 @@ def simulate_session(
     The same arguments give the same session, bit for bit. Calls progress('simulation', done,
     fragments). Raises InputError for less than one room or fragment, or a negative seed.
     """
-    if seed < 0:
-        raise InputError(f'a seed is 0 or more: {seed} asked')
-    if rooms < 1 or fragments < 1:
-        raise InputError(f'a session needs a room and a fragment: {rooms} and {fragments} asked')
-    streams = np.random.default_rng(seed).spawn(4 + fragments)
-    plan = plan_flat(streams[0], rooms)
-    T_world_camera = walk(streams[1], plan, fragments, FRAMES)
-    trajectory = T_world_camera[..., :3, 3].reshape(-1, 3)
-    scene = scene_of(build_flat(streams[2], plan, trajectory[:, :2]))
-    sensor = DepthSensor.random(streams[3], Camera())
+    return record_session(build_world(seed, rooms, fragments), progress)
+
+
+def record_session(world: SimulatedWorld, progress: Progress = no_progress) -> SimulatedSession:
+    """Return what the camera sees on its walk through `world`; progress: see simulate_session."""
+    count = len(world.T_world_camera)
     built = []
-    for k, (poses, rng) in enumerate(zip(T_world_camera, streams[4:], strict=True)):
-        images = [sensor.measure(rng, *true_depth(scene, sensor.camera, pose)) for pose in poses]
+    for k, (poses, seed) in enumerate(zip(world.T_world_camera, world.chance, strict=True)):
+        rng = np.random.default_rng(seed)
+        images = world.images(k, rng)
         odometry = drifting(rng, np.linalg.inv(poses[0]) @ poses)
-        points = fuse(images, odometry, sensor.camera)
+        points = fuse(images, odometry, world.sensor.camera)
         stamp = int((k + 1) * FRAGMENT_SECONDS * 1e9)
         built.append(Fragment(points, k, stamp, 'camera', f'fragment_{k:04d}'))
-        progress('simulation', k + 1, fragments)
-    return SimulatedSession(tuple(built), T_world_camera[:, 0], trajectory)
+        progress('simulation', k + 1, count)
+    trajectory = world.T_world_camera[..., :3, 3].reshape(-1, 3)
+    return SimulatedSession(tuple(built), world.T_world_camera[:, 0], trajectory)
 
 
 def drifting(rng: np.random.Generator, poses: FloatArray) -> FloatArray:
