@@ -51,6 +51,8 @@ setup(
         'transforms3d>=0.4.2',
     ],
     extras_require={
+        # A peer of benchmarks/accuracy.py. Only some platforms have a wheel.
+        'benchmarks': ['kiss_matcher>=1.0'],
         # A whole ROS 2, for machines that have none; never beside a ROS installation.
         'ros-pypi': [
             'ros-kilted-common-interfaces==5.5.*',

@@ -5,7 +5,7 @@ What the parts of the back end are worth: the same pairwise edges, synchronised 
 
     python -m benchmarks.ablation ROOT [--scenes NAME ...] [--out ablation.md]
 
-ROOT is laid out as `mvreg evaluate 3dmatch` wants it.
+ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The edges are those of method fpfh.
 """
 
 from __future__ import annotations
@@ -15,21 +15,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.columns import accuracy_table
+from benchmarks.described import describe_scene
 from mvreg_ros.commands.console import ProgressReport
-from mvreg_ros.data.clouds import read_fragment
-from mvreg_ros.data.scenes import cloud_scenes, Scene
-from mvreg_ros.evaluation.protocol import SceneResult, summarize
+from mvreg_ros.data.scenes import cloud_scenes
+from mvreg_ros.evaluation.protocol import SceneResult
 from mvreg_ros.methods.geometric import GeometricMethod
-from mvreg_ros.multiview.centering import centered, restored
 from mvreg_ros.multiview.graph import components
 from mvreg_ros.multiview.irls import IrlsConfig
-from mvreg_ros.multiview.optimization import optimize_poses
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
-from mvreg_ros.multiview.refinement import refine_edges
 from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.register import MultiviewRegistration
-from mvreg_ros.types import Edges, FloatArray, Fragment, Registration
-import numpy as np
+from mvreg_ros.types import Edges
 import torch
 
 TAU = 0.85
@@ -66,27 +63,6 @@ REFINED = {
 }
 
 
-def as_result(scene: Scene, graph: Synchronization, centers: FloatArray) -> SceneResult:
-    """Return a synchronisation of centred fragments in the form that the protocol scores."""
-    count, placed = len(graph.component), graph.component >= 0
-    poses, covariances, edges = restored(
-        graph.poses, np.full((count, 6, 6), np.nan), graph.edges, centers
-    )
-    return SceneResult(scene, Registration(
-        poses, placed, graph.component, covariances, edges,
-        np.where(placed, '', 'no_link').astype(object), {},
-    ), {}, 0.0)
-
-
-def refined(
-    fragments: list[Fragment], graph: Synchronization, voxel_size: float
-) -> Synchronization:
-    """Return the poses after GICP on the edges in use and the final optimisation."""
-    edges = refine_edges(fragments, graph.edges, graph.poses, voxel_size)
-    poses, _ = optimize_poses(graph.poses, graph.component, edges)
-    return replace(graph, poses=poses, edges=edges)
-
-
 def main() -> None:
     """Register the pairs of every scene once and synchronise them in every way."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
@@ -94,34 +70,20 @@ def main() -> None:
     parser.add_argument('--scenes', nargs='+', default=())
     parser.add_argument('--out', type=Path, default=Path('ablation.md'))
     args = parser.parse_args()
-    pipeline = MultiviewRegistration.from_pretrained()
+    pipeline = MultiviewRegistration.from_pretrained(method='fpfh')
     method = GeometricMethod(pipeline.voxel_size, torch.device('cpu'))
     results: dict[str, list[SceneResult]] = {name: [] for name in (*VARIANTS, *REFINED)}
     for scene in cloud_scenes(args.root, '3dmatch', args.scenes):
         progress = ProgressReport(f'{scene.name}: ')
-        given = [
-            pipeline.prepare(read_fragment(path, k)) for k, path in enumerate(scene.clouds)
-        ]
-        fragments, centers = (list(x) for x in zip(*map(centered, given), strict=True))
-        edges = Edges.of(method.register_pairs(pipeline.describe(fragments, progress), progress))
+        described = describe_scene(scene, pipeline, progress)
+        edges = Edges.of(method.register_pairs(described.features, progress))
         progress.close()
-        for name, synchronization in VARIANTS.items():
-            graph = synchronization(scene.count, edges)
-            results[name].append(as_result(scene, graph, np.stack(centers)))
-        for name, variant_name in REFINED.items():
-            graph = VARIANTS[variant_name](scene.count, edges)
-            graph = refined(fragments, graph, pipeline.voxel_size)
-            results[name].append(as_result(scene, graph, np.stack(centers)))
-    rows = ['| back end | 3DMatch | 3DLoMatch | rotation < 3° | translation < 10 cm |',
-            '|---' * 5 + '|']
-    for name, scenes in results.items():
-        high, low = (summarize(scenes, b)['mean'] for b in ('3dmatch', '3dlomatch'))
-        rows.append(
-            f"| {name} | {high['rr_multiview']:.3f} | {low['rr_multiview']:.3f} "
-            f"| {high['rotation_deg']['ecdf']['3']:.2f} "
-            f"| {high['translation_m']['ecdf']['0.1']:.2f} |"
-        )
-    text = '\n'.join(rows) + '\n'
+        graphs = {name: solve(scene.count, edges) for name, solve in VARIANTS.items()}
+        graphs |= {name: described.refined(graphs[of], pipeline.voxel_size)
+                   for name, of in REFINED.items()}
+        for name, graph in graphs.items():
+            results[name].append(described.result(graph))
+    text = accuracy_table('back end', results)
     args.out.write_text(text)
     print(text)
 
