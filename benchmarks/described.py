@@ -51,7 +51,7 @@ def describe_scene(
     scene: Scene, pipeline: MultiviewRegistration, progress: Progress
 ) -> DescribedScene:
     """Read and describe the fragments of a scene."""
-    given = read_fragments(scene.clouds, pipeline.prepare, progress)
+    given = read_fragments(scene.clouds, pipeline.prepare, progress, scene.read)
     fragments, centers = (list(x) for x in zip(*map(centered, given), strict=True))
     return DescribedScene(
         scene, fragments, np.stack(centers), pipeline.describe(fragments, progress))

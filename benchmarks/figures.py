@@ -8,9 +8,9 @@ The ablations of the paper for method lmpcr: each of its parts with and without,
 
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. 4: rounds of Alg. 1, and what edges are
 pruned by. 7: the threshold of pruning by local confidence. 8, 9: the weights of the edges, without
-pruning and with it. The pairwise columns are the pairs of the last round. Correspondences, psi_init
-and psi_iter of the first round are computed once for all rows; later rounds cost the most, and
-`--rounds 1` leaves them out.
+pruning and with it. The pairwise columns are the pairs of the last round. What all rows share, up
+to psi_iter of the first round, is computed once; later rounds cost the most, and `--rounds 1`
+leaves them out.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def variants(figure: str, rounds: int) -> dict[str, Variant]:
     """Return the rows of a figure of the paper; all but those of Fig. 4 have so many rounds."""
     weights = {'c_local': 'local', 'c_global (SE3 EIG)': 'global', 'harmonic mean': 'joint'}
     if figure == '4':
-        return {f'{count} rounds, pruned by {prune}': Variant(count, prune)
+        return {f'rounds {count}, pruned by {prune}': Variant(count, prune)
                 for count in (1, 4) for prune in ('local', 'cauchy', 'none')}
     if figure == '7':
         return {f'tau_p {tau:.2f}': Variant(rounds, tau=tau)

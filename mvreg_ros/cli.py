@@ -40,12 +40,14 @@ INPUT is a .ply or .pcd file, a folder of them (in the natural order of names), 
 fragments.csv, config.yaml and report.html.
 """
 EVALUATE = """
-Score the registration of known scenes by the protocols of 3DMatch, 3DLoMatch and Redwood.
+Score the registration of known scenes by the protocols of 3DMatch, 3DLoMatch, Redwood and ScanNet.
 
 ROOT holds fragments/SCENE/cloud_bin_K.ply and, in benchmarks/3DMatch, benchmarks/3DLoMatch or
 benchmarks/Redwood, SCENE/gt.log and gt.info. Scenes that are in several of these benchmarks are
 registered once and scored on each.
 sync takes recorded pairwise estimates in place of clouds: ROOT holds pose_graphs/SCENE/*.log
+scannet takes what ScanNet's reader of .sens files writes, SCENE/depth/K.png, SCENE/pose/K.txt and
+SCENE/intrinsic/intrinsic_depth.txt: the first 30 depth images of a scene, 20 frames apart.
 beside benchmarks/, or SCENE-evaluation/*.log (Redwood), or *.npz (ScanNet).
 DIR gets metrics.json, edges/SCENE.log, multiview/SCENE.log and plots.
 """
@@ -84,7 +86,8 @@ def build_parser() -> ArgumentParser:
     add_parameters(register)
 
     evaluate = add('evaluate', 'score the registration of known scenes', EVALUATE)
-    evaluate.add_argument('benchmark', choices=('3dmatch', '3dlomatch', 'redwood', 'sync'))
+    evaluate.add_argument(
+        'benchmark', choices=('3dmatch', '3dlomatch', 'redwood', 'scannet', 'sync'))
     evaluate.add_argument('root', metavar='ROOT', type=Path)
     evaluate.add_argument('--scenes', nargs='+', default=[], metavar='WORD',
                           help='only scenes whose names contain one of these words')

@@ -9,6 +9,7 @@ from argparse import Namespace
 from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.commands.options import parameter_values
 from mvreg_ros.data.files import new_folder
+from mvreg_ros.data.scannet import scannet_scenes
 from mvreg_ros.data.scenes import cloud_scenes, pose_graph_scenes
 from mvreg_ros.evaluation.files import benchmarks_of, metrics_json, write_evaluation
 from mvreg_ros.evaluation.plots import require_matplotlib
@@ -38,7 +39,8 @@ def run(args: Namespace) -> None:
 
 def register(args: Namespace) -> list[SceneResult]:
     """Register the clouds of the scenes."""
-    scenes = cloud_scenes(args.root, args.benchmark, args.scenes)
+    scenes = (scannet_scenes(args.root, args.scenes) if args.benchmark == 'scannet'
+              else cloud_scenes(args.root, args.benchmark, args.scenes))
     registration = RecordingRegistration.from_pretrained(**parameter_values(args))
     results = []
     for scene in scenes:

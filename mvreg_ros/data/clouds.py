@@ -118,16 +118,17 @@ def input_files(paths: Iterable[str | Path]) -> list[Path]:
 
 def read_fragments(
     files: Sequence[Path], prepare: Callable[[Fragment], Fragment],
-    progress: Progress = no_progress,
+    progress: Progress = no_progress, read: Callable[[Path, int], Fragment] = read_fragment,
 ) -> list[Fragment]:
     """
     Return the fragments in files, each prepared (thinned) before the next is read.
 
-    Raises InputError with the name of the file that cannot be read or prepared.
+    read: makes a fragment of a file and its index. Raises InputError with the name of the file
+    that cannot be read or prepared.
     """
     fragments = []
     for index, path in enumerate(files):
-        fragment = read_fragment(path, index)
+        fragment = read(path, index)
         try:
             fragments.append(prepare(fragment))
         except InputError as error:

@@ -15,14 +15,14 @@ ROOT/SCENE.npz (ScanNet, as in Learning2Sync)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
-from mvreg_ros.data.clouds import natural_key
+from mvreg_ros.data.clouds import natural_key, read_fragment
 from mvreg_ros.data.logs import Pair, read_info, read_log, read_overlap, read_pose
-from mvreg_ros.types import FloatArray, InputError
+from mvreg_ros.types import FloatArray, Fragment, InputError
 import numpy as np
 
 BENCHMARKS = {'3dmatch': '3DMatch', '3dlomatch': '3DLoMatch', 'redwood': 'Redwood'}
@@ -47,8 +47,8 @@ class Scene:
     A scene of a benchmark, with `count` fragments.
 
     truth: by benchmark ('3dmatch', ...). overlap: share of common points by pair, where known.
-    T_world_fragment: (count, 4, 4), where known. clouds: file K holds fragment K. estimates:
-    recorded T_i_j by pair, i < j, in scenes without clouds.
+    T_world_fragment: (count, 4, 4), where known. clouds: file K holds fragment K, and read
+    makes it of the file. estimates: recorded T_i_j by pair, i < j, in scenes without clouds.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Scene:
     overlap: dict[Pair, float] = field(default_factory=dict)
     T_world_fragment: FloatArray | None = None
     clouds: list[Path] = field(default_factory=list)
+    read: Callable[[Path, int], Fragment] = read_fragment
     estimates: dict[Pair, FloatArray] = field(default_factory=dict)
 
 
@@ -67,7 +68,7 @@ def cloud_scenes(root: Path, benchmark: str, words: Sequence[str] = ()) -> list[
     Each has the truth of every benchmark that names it. Raises InputError where files are missing.
     """
     listed = root / 'benchmarks' / BENCHMARKS[benchmark]
-    folders = _select(_folders(listed), words)
+    folders = selected(_folders(listed), words)
     if not folders:
         raise InputError(f'{listed}: no scenes there; ROOT must hold benchmarks/ and fragments/')
     return [_cloud_scene(root, folder.name) for folder in folders]
@@ -83,7 +84,7 @@ def pose_graph_scenes(root: Path, words: Sequence[str] = ()) -> list[Scene]:
     files = [*sorted(root.glob('pose_graphs/*/*.log')), *sorted(root.glob('*.npz'))]
     files += [log for folder in evaluations for log in sorted(folder.glob('*.log'))
               if log.name != 'gt.log']
-    files = _select(files, words)
+    files = selected(files, words)
     if not files:
         raise InputError(f'{root}: no pose graphs there; ROOT must hold pose_graphs/SCENE/*.log, '
                          'SCENE-evaluation/*.log or *.npz')
@@ -94,7 +95,8 @@ def _folders(parent: Path) -> list[Path]:
     return sorted(p for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else []
 
 
-def _select(paths: list[Path], words: Sequence[str]) -> list[Path]:
+def selected(paths: list[Path], words: Sequence[str]) -> list[Path]:
+    """Return the paths whose names contain one of `words`; raises InputError for one in none."""
     names = [f'{path.parent.name}/{path.name}' for path in paths]
     for word in words:
         if not any(word in name for name in names):

@@ -68,7 +68,7 @@ def register_scene(
 ) -> SceneResult:
     """Register the clouds of a scene; raises InputError as readers and `register` do."""
     begin = time.perf_counter()
-    fragments = read_fragments(scene.clouds, registration.prepare, progress)
+    fragments = read_fragments(scene.clouds, registration.prepare, progress, scene.read)
     seconds = {'reading': time.perf_counter() - begin}
     result = registration.register(fragments, progress)
     result = replace(result, seconds=seconds | result.seconds)
