@@ -45,9 +45,9 @@ Score the registration of known scenes by the protocols of 3DMatch, 3DLoMatch, R
 ROOT holds fragments/SCENE/cloud_bin_K.ply and, in benchmarks/3DMatch, benchmarks/3DLoMatch or
 benchmarks/Redwood, SCENE/gt.log and gt.info. Scenes that are in several of these benchmarks are
 registered once and scored on each.
-sync takes recorded pairwise estimates in place of clouds: ROOT holds pose_graphs/SCENE/*.log
 scannet takes what ScanNet's reader of .sens files writes, SCENE/depth/K.png, SCENE/pose/K.txt and
 SCENE/intrinsic/intrinsic_depth.txt: the first 30 depth images of a scene, 20 frames apart.
+sync takes recorded pairwise estimates in place of clouds: ROOT holds pose_graphs/SCENE/*.log
 beside benchmarks/, or SCENE-evaluation/*.log (Redwood), or *.npz (ScanNet).
 DIR gets metrics.json, edges/SCENE.log, multiview/SCENE.log and plots.
 """
