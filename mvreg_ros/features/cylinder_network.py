@@ -1,0 +1,86 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The network on the cylinder histograms of a keypoint: phi's feature space as we train it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mvreg_ros.features.cylinders import WIDTH
+import torch
+from torch import nn, Tensor
+from torch.nn.functional import normalize
+
+LARGEST_INPUT = 5.0  # deviations from the mean, beyond which an input says nothing more
+
+
+@dataclass(frozen=True)
+class CylinderConfig:
+    """
+    The sizes of the descriptor; lengths are in voxels.
+
+    keypoint: between keypoints. normal: radius that normals are fitted in. radii: of the
+    cylinders. thinning: radius over the distance between the points that are counted in it.
+    hidden: channels of the layers. out_channels: numbers of a descriptor. Raises ValueError for a
+    size that is not positive.
+    """
+
+    keypoint: float = 2.0
+    normal: float = 4.0
+    radii: tuple[float, ...] = (18.0, 36.0, 72.0)
+    thinning: float = 6.0
+    hidden: tuple[int, ...] = (256, 128)
+    out_channels: int = 64
+
+    def __post_init__(self) -> None:
+        """Check the sizes, which may come from a file."""
+        for size in (self.keypoint, self.normal, *self.radii, self.thinning, *self.hidden,
+                     self.out_channels):
+            if not size > 0:
+                raise ValueError(f'sizes of the descriptor must be positive: {size!r}')
+
+    @property
+    def in_channels(self) -> int:
+        """Return how many numbers describe the surroundings of a keypoint."""
+        return WIDTH * len(self.radii)
+
+
+class CylinderNetwork(nn.Module):
+    """A linear map of the inputs plus a small network, so that it starts as good as the inputs."""
+
+    def __init__(self, config: CylinderConfig) -> None:
+        """Build the network with random weights."""
+        super().__init__()
+        self.config = config
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer('mean', torch.zeros(config.in_channels))
+        self.register_buffer('deviation', torch.ones(config.in_channels))
+        self.projection = nn.Linear(config.in_channels, config.out_channels, bias=False)
+        layers: list[nn.Module] = []
+        width = config.in_channels
+        for hidden in config.hidden:
+            layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU()]
+            width = hidden
+        self.mlp = nn.Sequential(*layers, nn.Linear(width, config.out_channels))
+
+    @torch.no_grad()
+    def begin_with(self, inputs: Tensor) -> None:
+        """Take over mean, spread and principal components of inputs (N, in_channels)."""
+        self.mean.copy_(inputs.mean(0))
+        self.deviation.copy_(inputs.std(0) + 1e-3)
+        components = torch.linalg.svd(self.standardized(inputs), full_matrices=False).Vh
+        # Scaled so that the network, which begins at zero, soon counts as much.
+        self.projection.weight.copy_(components[:self.config.out_channels] / 3)
+        last = self.mlp[-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def standardized(self, inputs: Tensor) -> Tensor:
+        """Return the inputs in deviations from their means, none of them very large."""
+        return ((inputs - self.mean) / self.deviation).clamp(-LARGEST_INPUT, LARGEST_INPUT)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return descriptors (N, out_channels) of unit length of inputs (N, in_channels)."""
+        x = self.standardized(inputs)
+        return normalize(self.projection(x) + self.mlp(x), dim=1)

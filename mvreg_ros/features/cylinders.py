@@ -1,0 +1,130 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Histograms of the surroundings in cylinder coordinates about the normal: rotation changes nothing.
+
+Around each keypoint space is divided by distance from the axis, the normal, and by height along
+it. Each bin holds how many points fall in, how their normals stand, and how they are spread about
+the axis: the magnitudes of the angular harmonics, and their phases relative to those of the next
+bin, since the phase itself depends on an arbitrary zero.
+"""
+
+from __future__ import annotations
+
+from mvreg_ros.features.neighbors import Neighbors, radius_neighbors
+import torch
+from torch import Tensor
+
+RADIAL, HEIGHT = 5, 5
+BINS = RADIAL * HEIGHT
+HARMONICS = 3
+# The lowest and highest bin take what is beyond this share of the radius: few points are there.
+HALF_HEIGHT = 0.8
+PAIRS = 65_536  # of keypoint and neighbour that are computed at a time
+# For each bin three real channels and the harmonics, for each pair of neighbouring bins the phases
+# of two harmonics, and the number of points.
+PHASES = 2
+WIDTH = (3 + HARMONICS) * BINS + 4 * PHASES * (BINS - RADIAL) + 1
+
+
+def cylinder_histograms(
+    queries: Tensor, normals: Tensor, points: Tensor, point_normals: Tensor, radius: float
+) -> Tensor:
+    """
+    Return what surrounds each query: (Q, WIDTH) float32, the same in every frame.
+
+    queries: (Q, 3), points: (N, 3), metres; normals: (Q, 3), point_normals: (N, 3), unit. Memory
+    is bounded by the neighbours found.
+    """
+    near = radius_neighbors(queries, points, radius)
+    columns = torch.cat([points, point_normals], 1).T.contiguous()
+    frames = tangent_frames(normals)
+    ends = near.counts.cumsum(0)
+    result = []
+    begin = 0
+    while begin < len(queries):
+        done = int(ends[begin - 1]) if begin else 0
+        end = int(torch.searchsorted(ends, done + PAIRS, right=True))
+        end = min(max(end, begin + 1), len(queries))
+        index, mask = padded(near, begin, end, done)
+        around = columns.index_select(1, index.flatten()).unflatten(1, index.shape)
+        frame = frames[begin:end].permute(1, 2, 0)[..., None]
+        centre = queries[begin:end].T[..., None]
+        offset = ((around[:3] - centre) / radius)[:, None] * frame
+        normal = around[3:, None] * frame
+        result.append(moments(offset.sum(0), normal.sum(0), mask))
+        begin = end
+    return invariants(torch.cat(result))
+
+
+def tangent_frames(normals: Tensor) -> Tensor:
+    """Return (Q, 3, 3) whose columns are two tangents and the normal."""
+    helper = torch.zeros_like(normals)
+    helper[torch.arange(len(normals)), normals.abs().argmin(1)] = 1
+    first = torch.nn.functional.normalize(torch.linalg.cross(normals, helper), dim=1)
+    return torch.stack([first, torch.linalg.cross(normals, first), normals], 2)
+
+
+def padded(near: Neighbors, begin: int, end: int, done: int) -> tuple[Tensor, Tensor]:
+    """Return the neighbours of queries begin to end as (q, K) indices and which of them are."""
+    counts = near.counts[begin:end]
+    column = torch.arange(max(1, int(counts.max())), device=counts.device)
+    mask = column < counts[:, None]
+    row = done + counts.cumsum(0) - counts
+    place = (row[:, None] + column).clamp(max=max(0, len(near.index) - 1))
+    if len(near.index) == 0:
+        return torch.zeros_like(place), mask
+    return near.index[place], mask
+
+
+def moments(offset: Tensor, normal: Tensor, mask: Tensor) -> Tensor:
+    """
+    Return (q, BINS, 3 + 2 HARMONICS): sums over the neighbours in each bin.
+
+    offset, normal: (3, q, K) in tangent frames, offsets in radii; mask: (q, K). The channels: one,
+    the normal along the axis and away from it, then cosine and sine of the harmonics.
+    """
+    x, y, height = offset
+    rho = (x * x + y * y).sqrt()
+    scale = 1 / rho.clamp(min=1e-6)
+    c, s = x * scale, y * scale
+    away = normal[0] * c + normal[1] * s
+    channels = [mask.to(c.dtype), normal[2], away, c, s]
+    c_m, s_m = c, s
+    for _ in range(HARMONICS - 1):
+        c_m, s_m = c_m * c - s_m * s, s_m * c + c_m * s
+        channels += [c_m, s_m]
+    radial = tents(rho * RADIAL - 0.5, RADIAL) * mask[:, None]
+    along = tents((height / HALF_HEIGHT + 1) * (HEIGHT / 2) - 0.5, HEIGHT)
+    weights = (radial[:, :, None] * along[:, None]).flatten(1, 2)
+    return weights @ torch.stack(channels, 1).transpose(1, 2)
+
+
+def tents(position: Tensor, count: int) -> Tensor:
+    """Return (q, count, K) linear weights of the bins that positions (q, K) lie between."""
+    centres = torch.arange(count, device=position.device)[:, None]
+    apart = position.clamp(0, count - 1)[:, None] - centres
+    return apart.abs_().neg_().add_(1).clamp_(min=0)
+
+
+def invariants(sums: Tensor) -> Tensor:
+    """Return (Q, WIDTH) of the sums (Q, BINS, 3 + 2 HARMONICS), roots taken as of histograms."""
+    total = sums[:, :, 0].sum(1).clamp(min=1)[:, None]
+    share = sums / total[:, :, None]
+    harmonics = torch.complex(share[..., 3::2].contiguous(), share[..., 4::2].contiguous())
+    grid = harmonics.unflatten(1, (RADIAL, HEIGHT))[..., :PHASES]
+    relative = torch.cat([
+        (grid[:, 1:] * grid[:, :-1].conj()).flatten(1),
+        (grid[:, :, 1:] * grid[:, :, :-1].conj()).flatten(1),
+    ], 1)
+    # The magnitude's fourth root, as that of a product of two roots; the phase stays.
+    relative = relative / relative.abs().clamp(min=1e-9) ** 0.75
+    return torch.cat([
+        share[:, :, 0].sqrt(), signed_root(share[:, :, 1]), signed_root(share[:, :, 2]),
+        harmonics.abs().sqrt().flatten(1), relative.real, relative.imag, total.log() / 5,
+    ], 1)
+
+
+def signed_root(x: Tensor) -> Tensor:
+    """Return the root of the magnitude, with the sign."""
+    return x.sign() * x.abs().sqrt()
