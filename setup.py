@@ -18,12 +18,13 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['evaluation/*.html']},
+    package_data={PACKAGE: ['evaluation/*.html', 'sparse/*.c']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
         (f'share/{PACKAGE}/launch', sorted(glob('launch/*.launch.py'))),
-        (f'share/{PACKAGE}/config', sorted(glob('config/*'))),
+        (f'share/{PACKAGE}/config', sorted(glob('config/*.*'))),
+        (f'share/{PACKAGE}/config/training', sorted(glob('config/training/*'))),
         # pip puts console scripts in bin/, where ros2 run and launch files do not look.
         (f'lib/{PACKAGE}', sorted(glob('libexec/*'))),
     ],

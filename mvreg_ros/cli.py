@@ -29,6 +29,7 @@ examples:
   mvreg register a.ply b.ply c.pcd --voxel-size 0.05 --out result
   mvreg evaluate 3dmatch data/3dmatch --scenes hotel3 --out evaluation
   mvreg simulate --out rooms --scenes 2 --seed 7
+  mvreg train features --config config/training/features_fcgf_cpu.yaml
   mvreg weights convert pairwise_reg.pt --out lmpcr.safetensors
   mvreg doctor
 """
@@ -50,6 +51,21 @@ SCENE/intrinsic/intrinsic_depth.txt: the first 30 depth images of a scene, 20 fr
 sync takes recorded pairwise estimates in place of clouds: ROOT holds pose_graphs/SCENE/*.log
 beside benchmarks/, or SCENE-evaluation/*.log (Redwood), or *.npz (ScanNet).
 DIR gets metrics.json, edges/SCENE.log, multiview/SCENE.log and plots.
+"""
+TRAIN = """
+Train a stage of the networks, as docs/training.md tells.
+
+FILE is a YAML file such as those in config/training. DIR gets weights.safetensors, the best so
+far, losses.csv, validation.csv, tensorboard/ and checkpoint.pt, from which the same command goes
+on after it was stopped, in whatever way. Several GPUs: torchrun -m mvreg_ros.cli train ...
+"""
+SIMULATE = """
+Simulate walks with a depth camera through furnished flats, with ground truth.
+
+Each scene is a flat, in the layout of 3DMatch, and SCENE.png shows it: fragments from above, images
+with the errors of the sensor. A seed is a flat: with the same options it gives the same scene, and
+no two seeds share a room. That is how rooms are held out: seeds 900 to 999 are for validation, from
+1000 on for training.
 """
 WEIGHTS = """
 Look into published checkpoints, and make files of weights of them. No code in them is run.
@@ -94,11 +110,22 @@ def build_parser() -> ArgumentParser:
     _add_out(evaluate)
     add_parameters(evaluate)
 
-    simulate = add('simulate', 'simulated scenes in the layout of 3DMatch')
+    simulate = add('simulate', 'simulated scenes in the layout of 3DMatch', SIMULATE)
     simulate.add_argument('--scenes', type=int, default=1, metavar='N', help='default: 1')
     simulate.add_argument('--seed', type=int, default=0, metavar='S',
                           help='scene k has seed S + k; default: 0')
+    simulate.add_argument('--rooms', type=int, default=4, metavar='N', help='default: 4')
+    simulate.add_argument('--fragments', type=int, default=30, metavar='N', help='default: 30')
+    simulate.add_argument('--jobs', type=int, default=1, metavar='N',
+                          help='scenes simulated at the same time; default: 1')
     _add_out(simulate)
+
+    train = add('train', 'train a stage of the networks', TRAIN)
+    train.add_argument('stage', choices=('features', 'registration', 'multiview'))
+    train.add_argument('--config', required=True, type=Path, metavar='FILE')
+    train.add_argument('--out', type=Path, metavar='DIR',
+                       help='a new folder, or that of a training to go on with; '
+                            'default: runs/ and the name of FILE')
 
     weights = add('weights', 'look into checkpoints and convert them', WEIGHTS)
     actions = weights.add_subparsers(dest='action', required=True, metavar='ACTION')
@@ -142,7 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as interrupt:
-        print('mvreg: interrupted, nothing was written', file=sys.stderr)  # noqa: T201
+        left = str(interrupt) or 'nothing was written'
+        print(f'mvreg: interrupted, {left}', file=sys.stderr)  # noqa: T201
         return 143 if isinstance(interrupt, _Terminated) else 130
     finally:
         signal.signal(signal.SIGTERM, before)

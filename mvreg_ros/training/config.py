@@ -60,7 +60,7 @@ def as_config(kind: type[Config], values: Mapping[str, Any], where: str = '') ->
     where: what comes before the names in messages. Raises InputError for a name that does not
     exist, with the nearest one, for one that is missing, a wrong type and a value out of range.
     """
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for name in values:
         if name not in names:
             close = difflib.get_close_matches(str(name), names, n=1)
@@ -84,16 +84,17 @@ def _as_type(kind: Any, value: Any, where: str) -> Any:
     if is_dataclass(kind) and isinstance(value, dict):
         return as_config(kind, value, f'{where}.')  # type: ignore[arg-type]
     if get_origin(kind) is tuple and isinstance(value, list):
-        element = get_args(kind)[0]
+        element, *others = get_args(kind)
+        if others != [...] and len(value) != 1 + len(others):
+            raise InputError(f'{where}: must have {1 + len(others)} entries, not {len(value)}')
         return tuple(_as_type(element, item, f'{where}[{k}]') for k, item in enumerate(value))
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        name = getattr(kind, '__name__', kind) if get_origin(kind) is None else 'list'
-        name = 'mapping' if is_dataclass(kind) else name
+        name = 'list' if get_origin(kind) else 'mapping' if is_dataclass(kind) else kind.__name__
         # YAML 1.1 takes 1e-3 for a text: a number has a point.
         cure = ', write 1.0e-3 and not 1e-3' if kind is float and isinstance(value, str) else ''
-        raise InputError(f'{where}: must be a {name}, not {value!r}{cure}')
+        raise InputError(f'{where}: must be of type {name}, not {value!r}{cure}')
     return value
 
 

@@ -72,6 +72,11 @@ def training_scenes(roots: Sequence[str]) -> list[TrainingScene]:
     return scenes
 
 
+def counted(scenes: Sequence[TrainingScene]) -> dict[str, str]:
+    """Return the numbers of scenes and fragments, for the provenance of weights."""
+    return {'scenes': str(len(scenes)), 'fragments': str(sum(map(len, scenes)))}
+
+
 def scene_folders(root: str) -> list[Path]:
     """Return the folders of the scenes below a folder or a pattern, in natural order."""
     folders = [folder for path in glob(root) for folder in Path(path).glob('fragments/*/')]

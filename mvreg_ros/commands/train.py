@@ -1,0 +1,83 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""`mvreg train`: one stage of the training, from a file of settings to a file of weights."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from importlib import import_module
+import json
+from pathlib import Path
+import subprocess
+from typing import Any
+
+from mvreg_ros import __version__
+from mvreg_ros.commands.console import ProgressReport, say
+from mvreg_ros.training.config import as_config, read_yaml
+from mvreg_ros.training.loop import Training, WEIGHTS
+from mvreg_ros.training.processes import joined_processes
+from mvreg_ros.training.stage import Stage
+from mvreg_ros.types import InputError, no_progress
+import torch
+
+# The classes that train the features and the other stages.
+DESCRIPTORS = {
+    'cylinder': 'descriptor.DescriptorStage',
+    'fcgf': 'fcgf.FcgfStage',
+}
+STAGES: dict[str, str] = {}
+
+
+def run(args: Namespace) -> None:
+    """Train a stage, or go on where it stopped; raises InputError."""
+    values = read_yaml(args.config)
+    kind = stage_class(args.stage, values)
+    config = as_config(kind.Config, values, f'{args.config}: ')
+    folder = args.out or Path('runs') / args.config.stem
+    with joined_processes(config.loop.device) as processes:
+        torch.manual_seed(config.loop.seed)
+        stage = kind.build(config, folder)
+        provenance = {
+            'source': f'mvreg train {args.stage}', 'training': json.dumps(asdict(config)),
+            'version': __version__, 'commit': git_commit(), **stage.provenance()}
+        training = Training(stage, config, processes, folder, provenance)
+        if training.step:
+            say(f'going on after step {training.step}')
+        progress = ProgressReport() if processes.first else no_progress
+        try:
+            training.run(progress)
+        except KeyboardInterrupt as interrupt:
+            interrupt.args = (f'the same command goes on from {folder}',)
+            raise
+        if isinstance(progress, ProgressReport):
+            progress.close()
+            say(f'wrote {folder / WEIGHTS}, {kind.figure} {training.best:.4g}')
+
+
+def stage_class(stage: str, values: dict[str, Any]) -> type[Stage]:
+    """
+    Return what trains a stage; of features, what the setting `descriptor` names, which is taken.
+
+    Raises InputError for a descriptor that cannot be trained.
+    """
+    path = STAGES.get(stage)
+    if path is None:
+        name = values.pop('descriptor', None)
+        if name not in DESCRIPTORS:
+            raise InputError(f"descriptor: must be one of {', '.join(DESCRIPTORS)}: got {name!r}")
+        path = DESCRIPTORS[name]
+    module, class_name = path.split('.')
+    kind: type[Stage] = getattr(import_module(f'mvreg_ros.training.{module}'), class_name)
+    return kind
+
+
+def git_commit() -> str:
+    """Return the commit that this code is of, '' where it is in no git repository."""
+    try:
+        done = subprocess.run(
+            ('git', 'rev-parse', 'HEAD'), cwd=Path(__file__).parent, capture_output=True,
+            text=True)
+    except OSError:
+        return ''
+    return done.stdout.strip()

@@ -1,0 +1,120 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""`mvreg train` on a hilly field: each stage from its settings to weights that can be loaded."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+import signal
+
+from mvreg_ros.cli import main
+from mvreg_ros.training.config import as_config
+from mvreg_ros.training.fcgf import FcgfStage, FcgfStageConfig
+from mvreg_ros.weights.files import load_weights
+import pytest
+import torch
+from training_scene import write_training_scene
+import yaml
+
+DATA = {'train': ['train'], 'validation': ['validation']}
+LOOP = {'steps': 3, 'rate': 1e-3, 'log_steps': 1, 'validate_steps': 2, 'device': 'cpu'}
+NETWORK = {
+    'voxel_size': 0.15, 'points': 200, 'width': 8, 'clusters': 10,
+    'fcgf': {'encoder': [4, 4, 8, 8], 'decoder': [4, 4, 8, 8], 'out_channels': 8,
+             'conv1_kernel_size': 3},
+}
+FCGF = {'data': DATA, 'loop': LOOP, 'network': NETWORK, 'pairs': 2, 'overlap': 0.2,
+        'validation_pairs': 3}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a working folder with one scene to train on and one for validation."""
+    write_training_scene(tmp_path / 'train', 'one')
+    write_training_scene(tmp_path / 'validation', 'two', seed=1)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(stage: str, settings: dict) -> None:
+    """Run the command."""
+    Path('settings.yaml').write_text(yaml.safe_dump(settings))
+    assert main(['train', stage, '--config', 'settings.yaml', '--out', stage]) == 0
+
+
+def rows(path: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with Path(path).open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_features_from_settings_to_weights(
+    folder: Path, capsys: pytest.CaptureFixture,
+) -> None:
+    train('features', {'descriptor': 'fcgf', **FCGF})
+    assert 'wrote features/weights.safetensors, mutual_inlier_ratio' in capsys.readouterr().out
+    weights = load_weights(Path('features/weights.safetensors'))
+    assert all(name.startswith('phi.') for name in weights.tensors)
+    assert weights.config.voxel_size == 0.15
+    assert weights.metadata['source'] == 'mvreg train features'
+    assert weights.metadata['fragments'] == '5'
+    assert yaml.safe_load(weights.metadata['training'])['pairs'] == 2
+    assert len(rows('features/losses.csv')) == 3
+    assert [row['step'] for row in rows('features/validation.csv')] == ['2', '3']
+    assert main(['train', 'features', '--config', 'settings.yaml', '--out', 'features']) == 0
+    assert 'going on after step 3' in capsys.readouterr().out
+
+
+def test_a_feature_pair_is_what_it_says(folder: Path) -> None:
+    """Scans are world points turned; positives are nearest neighbours by brute force."""
+    stage = FcgfStage.build(as_config(FcgfStageConfig, {**FCGF, 'crop': 1.2}), folder)
+    first, second = stage.draw(0, torch.Generator().manual_seed(3))
+    assert not torch.equal(first.positives[:10], second.positives[:10])
+    for scan, world in zip(first.scans, first.world, strict=True):
+        sides = [torch.cdist(x.double(), x.double()) for x in (scan, world)]
+        torch.testing.assert_close(*sides, atol=1e-5, rtol=0)
+        assert torch.cdist(world, world).max() < 2 * 1.2
+        assert not torch.allclose(scan - scan.mean(0), world - world.mean(0), atol=0.1)
+    distance = torch.cdist(*first.world)
+    i, j = first.positives.T
+    assert (distance[i, j] < stage.labels.positive).all()
+    assert torch.equal(distance[i].argmin(1), j)
+    assert len(i) == int((distance.amin(1) < stage.labels.positive).sum())
+    again, _ = stage.draw(0, torch.Generator().manual_seed(3))
+    assert torch.equal(again.scans[0], first.scans[0])
+
+
+def test_what_cannot_be_trained_is_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    for change, message in (
+        ({}, 'descriptor: must be one of cylinder, fcgf: got None'),
+        ({'descriptor': 'fcgf', 'overlap': 1.5}, 'no two fragments of 1 scenes share more'),
+        ({'descriptor': 'fcgf', 'data': {**DATA, 'train': ['none']}}, 'none: holds no fragments'),
+        ({'descriptor': 'fcgf', 'lop': 1}, 'settings.yaml: lop: no such setting, did you mean'),
+    ):
+        Path('settings.yaml').write_text(yaml.safe_dump({**FCGF, **change}))
+        assert main(['train', 'features', '--config', 'settings.yaml']) == 2
+        error, = capsys.readouterr().err.splitlines()
+        assert message in error
+
+
+def test_interrupted_it_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+) -> None:
+    """SIGTERM while a batch is drawn: the last line says how to go on, and the command does."""
+    draw = FcgfStage.draw
+
+    def interrupted(self: FcgfStage, step: int, generator: torch.Generator) -> list:
+        if step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return draw(self, step, generator)
+
+    Path('settings.yaml').write_text(yaml.safe_dump({'descriptor': 'fcgf', **FCGF}))
+    command = ['train', 'features', '--config', 'settings.yaml']
+    with monkeypatch.context() as patch:
+        patch.setattr(FcgfStage, 'draw', interrupted)
+        assert main(command) == 143
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == 'mvreg: interrupted, the same command goes on from runs/settings'
+    assert main(command) == 0
+    assert 'going on after step 2' in capsys.readouterr().out
