@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mvreg_ros.sparse import native_convolution
 from mvreg_ros.sparse.bricks import Bricks
 from mvreg_ros.sparse.kernel_map import Block, offsets, size_of
 import torch
@@ -23,7 +24,7 @@ class SparseConvolution(torch.autograd.Function):
     Gather, multiply and add up, block by block of output rows; double backward is not supported.
 
     Memory: `MAX_PAIRS` rows of the channels of the result; of the input, in the backward pass
-    those of the features.
+    those of the features. The native kernel takes none, where it serves.
     """
 
     @staticmethod
@@ -33,7 +34,9 @@ class SparseConvolution(torch.autograd.Function):
     ) -> Tensor:
         """Return (rows, Cout); adjoint: the map back, and whether it has the kernel flipped."""
         ctx.save_for_backward(features, kernel)
-        ctx.adjoint = adjoint
+        ctx.blocks, ctx.adjoint = blocks, adjoint
+        if native_convolution.serves(features, kernel):
+            return native_convolution.convolve_pairs(features, kernel, blocks, rows)
         out = features.new_empty(rows, kernel.shape[2])
         products = products_of(blocks, out)
         kernels = kernel.unbind()
@@ -49,30 +52,50 @@ class SparseConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of features and kernel, from one gather of `gradient`."""
+        """Return the gradients of features and kernel."""
         features, kernel = ctx.saved_tensors
         needs_features, needs_kernel = ctx.needs_input_grad[:2]
         gradient = gradient.contiguous()
         blocks, flipped = ctx.adjoint()
-        d_features = torch.empty_like(features)
-        d_kernel = torch.zeros_like(kernel)
-        products = products_of(blocks, d_features)
-        weights = list(zip(kernel.transpose(1, 2).unbind(), d_kernel.unbind(), strict=True))
-        if flipped:
-            weights.reverse()
-        for block in blocks:
-            pairs = zip(block.inputs.split(block.counts), block.outputs.split(block.counts),
-                        weights, products[:len(block.inputs)].split(block.counts), strict=True)
-            for inputs, outputs, (weight, d_weight), product in pairs:
-                gathered = gradient.index_select(0, inputs)
-                if needs_kernel:
-                    d_weight.addmm_(features.index_select(0, outputs).t(), gathered)
-                if needs_features:
-                    torch.mm(gathered, weight, out=product)
+        d_features = d_kernel = None
+        if not native_convolution.serves(features, kernel):
+            d_features, d_kernel = gradients(
+                features, kernel, gradient, blocks, flipped, needs_features, needs_kernel)
+        else:
             if needs_features:
-                d_features[block.first:block.last] = add_up(block, products)
-        return (d_features if needs_features else None, d_kernel if needs_kernel else None,
-                None, None, None)
+                adjoint = (kernel.flip(0) if flipped else kernel).transpose(1, 2)
+                d_features = native_convolution.convolve_pairs(
+                    gradient, adjoint, blocks, len(features))
+            if needs_kernel:
+                d_kernel = native_convolution.kernel_gradient(
+                    features, gradient, ctx.blocks, len(kernel))
+        return d_features, d_kernel, None, None, None
+
+
+def gradients(
+    features: Tensor, kernel: Tensor, gradient: Tensor, blocks: list[Block], flipped: bool,
+    needs_features: bool, needs_kernel: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of features and kernel, from one gather of `gradient`."""
+    d_features = torch.empty_like(features)
+    d_kernel = torch.zeros_like(kernel)
+    products = products_of(blocks, d_features)
+    weights = list(zip(kernel.transpose(1, 2).unbind(), d_kernel.unbind(), strict=True))
+    if flipped:
+        weights.reverse()
+    for block in blocks:
+        pairs = zip(block.inputs.split(block.counts), block.outputs.split(block.counts),
+                    weights, products[:len(block.inputs)].split(block.counts), strict=True)
+        for inputs, outputs, (weight, d_weight), product in pairs:
+            gathered = gradient.index_select(0, inputs)
+            if needs_kernel:
+                some = features[block.first:block.last].index_select(0, outputs)
+                d_weight.addmm_(some.t(), gathered)
+            if needs_features:
+                torch.mm(gathered, weight, out=product)
+        if needs_features:
+            d_features[block.first:block.last] = add_up(block, products)
+    return d_features if needs_features else None, d_kernel if needs_kernel else None
 
 
 def products_of(blocks: list[Block], rows: Tensor) -> Tensor:
@@ -82,7 +105,8 @@ def products_of(blocks: list[Block], rows: Tensor) -> Tensor:
 
 def add_up(block: Block, products: Tensor) -> Tensor:
     """Return the sums of the products that belong to each output row of the block."""
-    return functional.embedding_bag(block.order, products, block.starts, mode='sum')
+    order, starts = block.by_row
+    return functional.embedding_bag(order, products, starts, mode='sum')
 
 
 class FewChannelsConvolution(torch.autograd.Function):
@@ -100,6 +124,8 @@ class FewChannelsConvolution(torch.autograd.Function):
         """Return (targets, Cout)."""
         ctx.save_for_backward(features, kernel)
         ctx.neighborhoods = source, targets, mirrored
+        if native_convolution.serves(features, kernel):
+            return native_convolution.convolve_lines(features, kernel, source, targets, mirrored)
         weight = (kernel.flip(0) if mirrored else kernel).flatten(0, 1)
         out = features.new_empty(len(targets), kernel.shape[2])
         for first, around in neighborhoods(features, kernel, source, targets, mirrored):

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 from mvreg_ros.sparse.bricks import Bricks, grid, linear, SIDE
 from mvreg_ros.types import InputError
@@ -19,28 +21,28 @@ MAX_PAIRS = 2**16
 @dataclass(frozen=True)
 class Block:
     """
-    The pairs of voxels that meet in the output rows first to last - 1.
+    The pairs of voxels that meet in the output rows first to last - 1, by offset of the kernel.
 
-    inputs: (P,) int32 input rows, by offset, then by output row. counts: pairs of each offset.
-    order: (P,) int32, the same pairs by output row; starts: (last - first,) int32, where each
-    row's begin in it.
+    inputs: (P,) int32 input rows. outputs: (P,) int32 output rows counted from `first`, ascending
+    within an offset. counts: pairs of each offset.
     """
 
     first: int
     last: int
     inputs: Tensor
+    outputs: Tensor
     counts: list[int]
-    order: Tensor
-    starts: Tensor
 
-    @property
-    def outputs(self) -> Tensor:
-        """(P,) int64 output rows of the pairs, in the order of `inputs`."""
-        rows = torch.arange(self.first, self.last, device=self.order.device)
-        ends = torch.cat([self.starts[1:], self.starts.new_tensor([len(self.order)])])
-        result = torch.empty_like(self.order, dtype=torch.int64)
-        result[self.order] = rows.repeat_interleave(ends - self.starts)
-        return result
+    @cached_property
+    def starts(self) -> Tensor:
+        """(offsets + 1,) int64, where the pairs of each offset begin, and where the last end."""
+        return torch.tensor([0, *accumulate(self.counts)])
+
+    @cached_property
+    def by_row(self) -> tuple[Tensor, Tensor]:
+        """The pairs in the order of output rows, (P,) int32, and where each row's begin in it."""
+        per_row = torch.bincount(self.outputs, minlength=self.last - self.first)
+        return stable_order(self.outputs), (per_row.cumsum(0) - per_row).int()
 
 
 def size_of(kernel: Tensor) -> int:
@@ -93,14 +95,10 @@ def block(first: int, table: Tensor) -> Block:
     """Return the block of a table (K^3, R) of input rows, -1 where there is none."""
     there = table >= 0
     pairs = nonzero(there.view(-1))
-    number = torch.arange(len(pairs), dtype=torch.int32, device=table.device)
-    places = there.cumsum(0, dtype=torch.int32)  # of a row's pairs: first 1, 2, 3, ...
-    per_row = places[-1]
-    starts = per_row.cumsum(0, dtype=torch.int32) - per_row
-    places = places.add_(starts - 1).view(-1).index_select(0, pairs).long()
+    rows = torch.arange(table.shape[1], dtype=torch.int32, device=table.device)
     return Block(
         first, first + table.shape[1], table.view(-1).index_select(0, pairs),
-        there.sum(1).tolist(), torch.empty_like(number).scatter_(0, places, number), starts)
+        rows.repeat(len(table)).index_select(0, pairs), there.sum(1).tolist())
 
 
 def nonzero(mask: Tensor) -> Tensor:
@@ -108,3 +106,12 @@ def nonzero(mask: Tensor) -> Tensor:
     if mask.device.type == 'cpu':
         return torch.from_numpy(np.flatnonzero(mask.numpy()))  # eight times as fast as torch's
     return mask.nonzero().view(-1)
+
+
+def stable_order(rows: Tensor) -> Tensor:
+    """Return what sorts (P,) rows of a block, equal ones in the order they have, (P,) int32."""
+    if rows.device.type == 'cpu':
+        # 16 bits, which hold any row below MAX_PAIRS, are sorted by counting.
+        order = np.argsort(rows.numpy().astype(np.uint16), kind='stable')
+        return torch.from_numpy(order).int()
+    return torch.sort(rows, stable=True).indices.int()

@@ -1,0 +1,125 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The native kernel of sparse convolution: compiled at its first use, where there is a compiler.
+
+It is kept in the user's cache folder. Without a compiler, or where nothing can be written there,
+torch alone computes the same; the environment variable MVREG_NATIVE=0 asks for that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+import logging
+import os
+from pathlib import Path
+import platform
+import shutil
+import subprocess
+from tempfile import TemporaryDirectory
+from threading import Lock
+
+LOGGER = logging.getLogger(__name__)
+SOURCE = Path(__file__).with_name('native.c')
+COMPILERS = ('cc', 'gcc', 'clang')
+FLAGS = ('-O3', '-march=native', '-shared', '-fPIC')
+COMPILER_SECONDS = 120
+POINTER, SIZE = ctypes.c_void_p, ctypes.c_int64
+SIGNATURES = {
+    'convolve': (POINTER, SIZE, POINTER, SIZE, SIZE, POINTER, SIZE, POINTER, POINTER, POINTER,
+                 SIZE, SIZE, POINTER, SIZE),
+    'kernel_gradient': (
+        POINTER, SIZE, POINTER, SIZE, POINTER, POINTER, POINTER, SIZE, POINTER),
+}
+LOCK = Lock()
+
+
+@dataclass(frozen=True)
+class NativeKernel:
+    """The compiled functions and the file they are in; or None, and why there are none."""
+
+    library: ctypes.CDLL | None
+    status: str
+
+
+class UnavailableError(Exception):
+    """Why there is no native kernel, in a line."""
+
+
+def native_kernel() -> NativeKernel:
+    """Return the kernel of this process; the first call may compile it."""
+    with LOCK:  # one compiler is enough
+        return _kernel()
+
+
+@cache
+def _kernel() -> NativeKernel:
+    """Open the kernel once."""
+    found = open_kernel()
+    LOGGER.debug('native kernel of sparse convolution: %s', found.status)
+    return found
+
+
+def open_kernel() -> NativeKernel:
+    """Find or compile the library and load it; what goes wrong is in the status."""
+    try:
+        path = _find()
+        library = ctypes.CDLL(str(path))
+        for name, types in SIGNATURES.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = types, None
+    except (UnavailableError, OSError) as error:
+        return NativeKernel(None, str(error))
+    return NativeKernel(library, str(path))
+
+
+def _find() -> Path:
+    """Return the library for this source, compiler and processor; compile it if need be."""
+    if os.environ.get('MVREG_NATIVE') == '0':
+        raise UnavailableError('switched off by MVREG_NATIVE=0')
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        raise UnavailableError(f'no C compiler ({", ".join(COMPILERS)})')
+    parts = (SOURCE.read_text(), *FLAGS, _run(compiler, '--version'), _processor())
+    key = _digest('\n'.join(parts).encode())
+    folder = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'mvreg_ros'
+    # A name tells the content as well: what a crash or a full disk left half-written is not used.
+    for path in folder.glob(f'sparse-{key}-*.so'):
+        if path.stem.endswith(_digest(path.read_bytes())):
+            return path
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as scratch:
+        made = Path(scratch) / 'sparse.so'
+        _run(compiler, *FLAGS, '-o', str(made), str(SOURCE))
+        return made.rename(folder / f'sparse-{key}-{_digest(made.read_bytes())}.so')
+
+
+def _run(compiler: str, *arguments: str) -> str:
+    """Return what the compiler prints; raise UnavailableError where it fails."""
+    try:
+        done = subprocess.run([compiler, *arguments], capture_output=True, text=True,
+                              errors='replace', timeout=COMPILER_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f'{compiler} took over {COMPILER_SECONDS} s') from error
+    if done.returncode:
+        last = done.stderr.strip().split('\n')[-1]
+        raise UnavailableError(f'{compiler} failed: {last}')
+    return done.stdout
+
+
+def _processor() -> str:
+    """Return what -march=native depends on."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().split('\n')
+    except OSError:
+        return platform.platform() + platform.processor()
+    flags = [line for line in lines if line.startswith(('flags', 'Features'))]
+    return platform.machine() + ''.join(flags[:1])
+
+
+def _digest(content: bytes) -> str:
+    """Return a short checksum."""
+    return sha256(content).hexdigest()[:16]

@@ -1,0 +1,212 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The native kernel against torch alone; how it is built, kept, and done without."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+from mvreg_ros.sparse import native
+from mvreg_ros.sparse.engine import open_engine, SparseEngine
+import numpy as np
+import pytest
+from sparse_inputs import inputs, random_voxels, STRIDES
+import torch
+from torch import Tensor
+
+ROOT = Path(__file__).parents[1]
+# Prints what a process says of its kernel, and the sum of a convolution.
+SCRIPT = """
+import torch
+from mvreg_ros.sparse.engine import open_engine
+from mvreg_ros.sparse.native import native_kernel
+engine = open_engine('torch', torch.cartesian_prod(*[torch.arange(n) for n in (1, 4, 4, 4)]))
+print(engine.convolve(torch.ones(64, 8), torch.ones(27, 8, 5), 1, 1).sum().item())
+print(native_kernel().status)
+"""
+SUM = 1000 * 8 * 5.0  # ten neighbours along each axis of four voxels
+
+
+def start(cache: Path, **more: str) -> subprocess.Popen[str]:
+    """Run the script in a process with a cache of its own."""
+    path = f'{ROOT}:{os.environ.get("PYTHONPATH", "")}'
+    return subprocess.Popen(
+        [sys.executable, '-c', SCRIPT], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, 'PYTHONPATH': path, 'XDG_CACHE_HOME': str(cache), **more})
+
+
+def status(process: subprocess.Popen[str]) -> str:
+    """Return what the process says of its kernel, after a convolution that is right."""
+    out, errors = process.communicate()
+    assert not errors
+    total, kernel = out.splitlines()
+    assert float(total) == SUM
+    return kernel
+
+
+def both(
+    engine: SparseEngine, size: int, channels: tuple[int, int], strides: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[list[Tensor]]:
+    """Return result and gradients by the kernel, and by torch."""
+    features, kernel = inputs(engine, size, channels, strides[0], torch.float32)
+    weight = torch.randn(len(engine.coordinates(strides[1])), channels[1],
+                         generator=torch.Generator().manual_seed(1))
+    results = []
+    for there in (True, False):
+        if not there:
+            monkeypatch.setattr(
+                'mvreg_ros.sparse.native_convolution.serves', lambda *arguments: False)
+        x, w = features.clone(), kernel.clone().requires_grad_()
+        plain = engine.convolve(x, w.detach(), *strides)
+        out = engine.convolve(x.requires_grad_(), w, *strides)
+        results.append([plain, out.detach(), *torch.autograd.grad((out * weight).sum(), (x, w))])
+    return results
+
+
+def assert_equal_to_scale(one: Tensor, other: Tensor) -> None:
+    """Compare to 1e-5 of the largest value."""
+    assert one.shape == other.shape
+    scale = float(other.abs().max()) if other.numel() else 1.0
+    torch.testing.assert_close(one, other, atol=1e-5 * scale, rtol=0)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def kernel() -> None:
+    """Compare nothing with itself: skip where there can be no kernel, fail where there is none."""
+    found = native.native_kernel()
+    if 'no C compiler' in found.status or 'switched off' in found.status:
+        pytest.skip(f'{found.status}: sudo apt-get install gcc libc6-dev')
+    assert found.library, found.status
+
+
+@pytest.mark.parametrize('strides', STRIDES)
+@pytest.mark.parametrize(('size', 'channels'), [
+    (3, (32, 64)), (3, (7, 96)), (3, (64, 3)), (5, (16, 17)), (7, (5, 33)), (2, (40, 16)),
+    (7, (1, 32)), (3, (3, 20))])
+def test_the_kernel_gives_what_torch_gives(
+    size: int, channels: tuple[int, int], strides: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values and gradients to 1e-5 of their scale; up and down; sizes that fit no tile."""
+    engine = open_engine('torch', random_voxels(0, 1500))
+    for one, other in zip(*both(engine, size, channels, strides, monkeypatch), strict=True):
+        assert_equal_to_scale(one, other)
+
+
+@pytest.mark.parametrize('count', [0, 1])
+def test_no_voxels_and_one(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in, nothing out; one voxel meets the centre of a kernel."""
+    engine = open_engine('torch', torch.full((count, 4), 3))
+    for strides in STRIDES:
+        for channels in ((1, 4), (6, 32)):
+            results = both(engine, 3, channels, strides, monkeypatch)
+            for one, other in zip(*results, strict=True):
+                assert_equal_to_scale(one, other)
+
+
+def test_features_with_gaps_in_memory() -> None:
+    """Every other column of a wider array, and a transposed kernel."""
+    engine = open_engine('torch', random_voxels(1, 300))
+    features, kernel = inputs(engine, 3, (16, 32), 1, torch.float32)
+    wide = torch.stack([features, torch.full_like(features, np.nan)], 2).flatten(1)
+    turned = kernel.transpose(1, 2).contiguous().transpose(1, 2)
+    assert torch.equal(engine.convolve(wide[:, ::2], turned, 1, 1),
+                       engine.convolve(features, kernel, 1, 1))
+
+
+def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients; the rows are of several pieces."""
+    engine = open_engine('torch', random_voxels(2, 3000))
+    assert len(engine.coordinates(1)) > 2000
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, 'get_num_threads', lambda threads=threads: threads)
+        features, kernel = inputs(engine, 3, (9, 48), 1, torch.float32)
+        out = engine.convolve(features.requires_grad_(), kernel.requires_grad_(), 1, 2)
+        out.square().sum().backward()
+        results.append((engine.convolve(features[:, :1].detach(), kernel[:, :1], 1, 1),
+                        out, features.grad, kernel.grad))
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_it_serves_float32_on_the_cpu() -> None:
+    """Half and double precision are left to torch."""
+    engine = open_engine('torch', random_voxels(3, 50))
+    features, kernel = inputs(engine, 3, (8, 16), 1)
+    for dtype in (torch.float64, torch.bfloat16):
+        assert engine.convolve(features.to(dtype), kernel.to(dtype), 1, 1).dtype == dtype
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of kernels, empty."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    return tmp_path / 'mvreg_ros'
+
+
+def test_it_is_compiled_once(cache: Path) -> None:
+    """The second time finds what the first one left, and nothing else is left."""
+    first = native.open_kernel()
+    assert first.library
+    made, = cache.iterdir()
+    assert first.status == str(made)
+    stamp = made.stat().st_mtime_ns
+    assert native.open_kernel().status == str(made)
+    assert made.stat().st_mtime_ns == stamp
+    assert list(cache.iterdir()) == [made]
+
+
+@pytest.mark.parametrize('damage', ['empty', 'cut off', 'one byte'])
+def test_a_broken_library_is_built_again(damage: str, cache: Path) -> None:
+    """Loading it could end the process."""
+    path = Path(native.open_kernel().status)
+    good = path.read_bytes()
+    path.unlink()  # this process has it in memory
+    path.write_bytes({'empty': b'', 'cut off': good[:5000],
+                      'one byte': good[:-1] + bytes([good[-1] ^ 1])}[damage])
+    kernel = native.open_kernel()
+    assert kernel.library
+    assert Path(kernel.status).read_bytes() == good
+
+
+def test_a_compiler_that_fails_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the last line it said; nothing is left behind."""
+    compiler = cache.parent / 'bin/cc'
+    compiler.parent.mkdir()
+    compiler.write_text(
+        f'#!{sys.executable}\nimport sys\nif sys.argv[1] != "--version": sys.exit("no space")\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv('PATH', str(compiler.parent))
+    assert native.open_kernel() == native.NativeKernel(None, f'{compiler} failed: no space')
+    assert not list(cache.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.touch()
+    kernel = native.open_kernel()
+    assert kernel.library is None
+    assert str(cache) in kernel.status
+
+
+def test_it_is_switched_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MVREG_NATIVE', '0')
+    assert native.open_kernel() == native.NativeKernel(None, 'switched off by MVREG_NATIVE=0')
+    assert not cache.exists()
+
+
+def test_without_a_compiler_torch_does_the_work(tmp_path: Path) -> None:
+    assert status(start(tmp_path, PATH='')) == 'no C compiler (cc, gcc, clang)'
+
+
+def test_two_processes_may_compile_at_once(tmp_path: Path) -> None:
+    """Both have the kernel; one file is there in the end."""
+    found = {status(process) for process in [start(tmp_path), start(tmp_path)]}
+    assert found == {str(file) for file in (tmp_path / 'mvreg_ros').iterdir()}
+    assert len(found) == 1
