@@ -62,10 +62,10 @@ on after it was stopped, in whatever way. Several GPUs: torchrun -m mvreg_ros.cl
 SIMULATE = """
 Simulate walks with a depth camera through furnished flats, with ground truth.
 
-Each scene is a flat, in the layout of 3DMatch, and SCENE.png shows it: fragments from above, images
-with the errors of the sensor. A seed is a flat: with the same options it gives the same scene, and
-no two seeds share a room. That is how rooms are held out: seeds 900 to 999 are for validation, from
-1000 on for training.
+Each scene is a flat, in the layout of 3DMatch, and SCENE.png shows it: fragments from above,
+images with the errors of the sensor. A seed is a flat: with the same options it gives the same
+scene, and no two seeds share a room. That is how rooms are held out: seeds 900 to 999 are for
+validation, from 1000 on for training.
 """
 WEIGHTS = """
 Look into published checkpoints, and make files of weights of them. No code in them is run.

@@ -5,26 +5,76 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from concurrent.futures import as_completed, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context
+from pathlib import Path
+import signal
 
 from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.data.files import new_folder
-from mvreg_ros.types import InputError
+from mvreg_ros.evaluation.plots import require_matplotlib
+from mvreg_ros.types import InputError, no_progress, Progress
+
+LEAST = {'scenes': 1, 'seed': 0, 'rooms': 1, 'fragments': 1, 'jobs': 1}
 
 
 def run(args: Namespace) -> None:
     """Simulate the scenes and write them; raises InputError."""
-    if args.scenes < 1 or args.seed < 0:
-        raise InputError('--scenes must be 1 or more, --seed 0 or more')
+    for name, least in LEAST.items():
+        if getattr(args, name) < least:
+            raise InputError(f'--{name} must be {least} or more')
     require_open3d()
-    from mvreg_ros.simulate.scene_files import write_scene
-    from mvreg_ros.simulate.session import simulate_session
-
+    require_matplotlib()
+    scenes = [(seed, args.rooms, args.fragments)
+              for seed in range(args.seed, args.seed + args.scenes)]
     with new_folder(args.out) as folder:
-        for seed in range(args.seed, args.seed + args.scenes):
-            progress = ProgressReport(f'scene {seed}: ')
-            write_scene(simulate_session(seed, progress=progress), folder, f'simulated_{seed}')
-            progress.close()
-    say(f'wrote {args.out}, try: mvreg evaluate 3dmatch {args.out} --out evaluation')
+        if args.jobs == 1:
+            for scene in scenes:
+                progress = ProgressReport(f'scene {scene[0]}: ')
+                simulate_scene(folder, *scene, progress)
+                progress.close()
+        else:
+            simulate_at_once(folder, scenes, args.jobs)
+    say(f'wrote {args.out}, with a picture of each scene; '
+        f'try: mvreg evaluate 3dmatch {args.out} --out evaluation')
+
+
+def simulate_scene(
+    folder: Path, seed: int, rooms: int, fragments: int, progress: Progress = no_progress
+) -> None:
+    """Write the scene of a seed, and its picture, into `folder`."""
+    from mvreg_ros.simulate.picture import draw
+    from mvreg_ros.simulate.scene_files import write_scene
+    from mvreg_ros.simulate.session import record_session
+    from mvreg_ros.simulate.world import build_world
+
+    world = build_world(seed, rooms, fragments)
+    session = record_session(world, progress)
+    write_scene(session, folder, f'simulated_{seed}')
+    draw(world, session, folder / f'simulated_{seed}.png')
+
+
+def simulate_at_once(folder: Path, scenes: list[tuple[int, int, int]], jobs: int) -> None:
+    """Write scenes (seed, rooms, fragments) with `jobs` processes, which end with this one."""
+    progress = ProgressReport()
+    # Fresh processes: threads of torch and Open3D do not live on in a fork. Of an interrupt this
+    # process tells the user.
+    with ProcessPoolExecutor(
+        jobs, get_context('spawn'), signal.signal, (signal.SIGINT, signal.SIG_DFL)
+    ) as pool:
+        try:
+            written = [pool.submit(simulate_scene, folder, *scene) for scene in scenes]
+            for done, scene in enumerate(as_completed(written), 1):
+                scene.result()
+                progress('scenes', done, len(scenes))
+        except BrokenProcessPool as error:
+            raise InputError('a process died, for want of memory perhaps: lower --jobs') from error
+        except BaseException:
+            for worker in active_children():
+                worker.terminate()
+            raise
+    progress.close()
 
 
 def require_open3d() -> None:

@@ -12,16 +12,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from mvreg_ros.data.merge import fragment_colors, transform_points
+from mvreg_ros.evaluation.drawing import BACKGROUND, CEILING, INK, scatter, style
 from mvreg_ros.node.recording import Recording
 from mvreg_ros.types import FloatArray
 import numpy as np
-from numpy.typing import NDArray
 
-BACKGROUND, INK = '#101318', '#e8e6e1'
 CONFIDENCE = LinearSegmentedColormap.from_list('confidence', ['#ff453a', '#ffd60a', '#30d158'])
-CEILING = 2.0  # metres above the floor, where the map is cut open
-SHADE = 0.4  # brightness of the floor, of 1 at the cut
-DENSITY = 60.0  # square points that a point covers in a picture of one square metre
 
 
 def draw(recording: Recording, T_world_map: FloatArray, path: Path) -> None:
@@ -73,27 +69,3 @@ def draw_after(axes: Axes, recording: Recording, T_world_map: FloatArray) -> Non
     bar.ax.yaxis.label.set_color(INK)
     bar.ax.tick_params(colors=INK)
     bar.outline.set_visible(False)
-
-
-def scatter(
-    axes: Axes, points: NDArray[np.float32], height: NDArray[np.float32],
-    colors: NDArray[np.uint8],
-) -> None:
-    """Draw points (N, 2) in their colours, the higher the brighter and the more on top."""
-    order = np.argsort(height)
-    low, high = np.percentile(height, [2, 98])
-    brightness = SHADE + (1 - SHADE) * np.clip((height - low) / (high - low), 0, 1)
-    shaded = colors / 255 * brightness[:, None]
-    x, y = points[order].T
-    size = DENSITY / np.ptp(points, axis=0).max() ** 2
-    axes.scatter(x, y, s=size, c=shaded[order], linewidths=0, zorder=1)
-
-
-def style(axes: Axes, title: str) -> None:
-    """Take away what is no data, and add a metre to compare with."""
-    axes.set_title(title, color=INK, fontsize=15, pad=10)
-    axes.set_aspect('equal')
-    axes.axis('off')
-    right, bottom = axes.dataLim.x1, axes.dataLim.y0 - 0.4
-    axes.plot([right - 1, right], [bottom, bottom], color=INK, linewidth=2)
-    axes.text(right - 0.5, bottom - 0.1, '1 m', color=INK, ha='center', va='top')

@@ -37,11 +37,11 @@ class SimulatedWorld:
         return [self.sensor.measure(rng, *self.truth(pose)) for pose in poses]
 
     def truth(self, T_world_camera: FloatArray) -> tuple[Depth, Depth]:
-        """Return depth and cosine of the angle of incidence without any error, see `true_depth`."""
+        """Return depth and cosine of the angle of incidence as `true_depth` does."""
         return true_depth(self.scene, self.sensor.camera, T_world_camera)
 
 
-def build_world(seed: int, rooms: int = 4, fragments: int = 30) -> SimulatedWorld:
+def build_world(seed: int, rooms: int, fragments: int) -> SimulatedWorld:
     """
     Return a flat of `rooms` rooms and a walk through it that is long enough for the fragments.
 
