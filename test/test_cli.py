@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 import json
 import os
 from pathlib import Path
@@ -193,7 +194,12 @@ def test_evaluate_scores_a_scene(
     assert multiview.count == 5 and len(multiview.matrices) == 10
     kept = read_log(out / 'edges/field.log').matrices
     assert {(0, 1), (1, 2), (2, 3)} <= set(kept) < set(multiview.matrices)
-    assert {path.name for path in out.glob('*.png')} == {'ecdf.png', 'recall_by_overlap.png'}
+    assert metrics['calibration']['pooled']['listed_pairs']['edges'] == 6
+    pictures = {path.name: path.read_bytes() for path in out.glob('*.png')}
+    assert set(pictures) == {'ecdf.png', 'recall_by_overlap.png', 'reliability.png'}
+    report = (out / 'report.html').read_text()
+    assert 'within_component' in report
+    assert all(b64encode(png).decode() in report for png in pictures.values())
 
 
 def test_evaluate_scores_a_real_scene_on_both_lists(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from mvreg_ros.commands.options import parameter_values
 from mvreg_ros.data.files import new_folder
 from mvreg_ros.data.scannet import scannet_scenes
 from mvreg_ros.data.scenes import cloud_scenes, pose_graph_scenes
+from mvreg_ros.evaluation.calibration import calibration
 from mvreg_ros.evaluation.files import benchmarks_of, metrics_json, write_evaluation
 from mvreg_ros.evaluation.plots import require_matplotlib
 from mvreg_ros.evaluation.protocol import SceneResult, summarize, summarize_maps
 from mvreg_ros.evaluation.run import RecordingRegistration, register_scene, synchronize_scene
-from mvreg_ros.evaluation.tables import ecdf_table, map_table, table
+from mvreg_ros.evaluation.tables import calibration_table, ecdf_table, map_table, table
 
 
 def run(args: Namespace) -> None:
@@ -27,13 +28,14 @@ def run(args: Namespace) -> None:
         recorded = next(iter(results[0].scene.truth))
         asked = recorded if args.benchmark == 'sync' else args.benchmark
         summaries = {name: summarize(results, name) for name in benchmarks_of(results, asked)}
-        maps = summarize_maps(results)
-        write_evaluation(folder, results, metrics_json(summaries, maps, parameters))
-    for name, summary in summaries.items():
-        say(table(summary, name))
-        if name == 'scannet':
-            say(ecdf_table(summary, name))
-    say(map_table(maps))
+        maps, honesty = summarize_maps(results), calibration(results)
+        tables = [table(summary, name) for name, summary in summaries.items()]
+        tables += [ecdf_table(summaries[asked], asked), map_table(maps)]
+        tables += [calibration_table(honesty)] if honesty['pooled'] else []
+        metrics = metrics_json(summaries, maps, honesty, parameters)
+        write_evaluation(folder, results, metrics, tables, parameters)
+    for text in tables:
+        say(f'{text}\n')
     say(f'wrote {args.out}')
 
 

@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from mvreg_ros import __version__
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.logs import write_log
-from mvreg_ros.evaluation.plots import save_plots
+from mvreg_ros.evaluation.plots import plots
 from mvreg_ros.evaluation.protocol import SceneResult, Summary
 from mvreg_ros.parameters import Value
 import numpy as np
@@ -22,8 +26,39 @@ def benchmarks_of(results: Sequence[SceneResult], asked: str) -> list[str]:
     return [asked, *sorted(set.intersection(*known) - {asked})]
 
 
+def write_evaluation(
+    folder: Path, results: Sequence[SceneResult], metrics: str, tables: Sequence[str],
+    parameters: Mapping[str, Value],
+) -> None:
+    """
+    Write the figures, the estimates and the pictures of an evaluation into a folder.
+
+    metrics.json; edges/SCENE.log, the pairwise estimates that were kept; multiview/SCENE.log, what
+    the poses imply for i < j; report.html with the tables and the plots, which are PNGs besides.
+    """
+    write_atomic(folder / 'metrics.json', metrics)
+    for name in ('edges', 'multiview'):
+        (folder / name).mkdir()
+    for result in results:
+        name, count = f'{result.scene.name}.log', result.scene.count
+        write_log(folder / 'edges' / name, count, result.kept())
+        write_log(folder / 'multiview' / name, count, result.multiview())
+    pictures = plots(results)
+    for name, png in pictures.items():
+        write_atomic(folder / f'{name}.png', png)
+    environment = Environment(
+        loader=PackageLoader('mvreg_ros.evaluation', '.'), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=StrictUndefined)
+    write_atomic(folder / 'report.html', environment.get_template('evaluation.html').render(
+        title=f'Evaluation of {len(results)} scenes', version=__version__, tables=tables,
+        parameters=parameters, pictures={
+            name.replace('_', ' '): base64.b64encode(png).decode()
+            for name, png in pictures.items()}))
+
+
 def metrics_json(
-    summaries: Mapping[str, Summary], maps: Summary, parameters: Mapping[str, Value],
+    summaries: Mapping[str, Summary], maps: Summary, calibration: Mapping[str, Any],
+    parameters: Mapping[str, Value],
 ) -> str:
     """
     Return the content of `metrics.json`.
@@ -37,24 +72,15 @@ def metrics_json(
               for name, figures in summary['scenes'].items()}
     metrics = {
         'benchmark': asked, 'parameters': dict(parameters), 'scenes': scenes,
-        'mean': {**summary['mean'], **maps['mean']}, 'pooled': summary['pooled'], **dict(others)}
+        'mean': {**summary['mean'], **maps['mean']}, 'pooled': summary['pooled'],
+        'calibration': calibration, **dict(others)}
     return json.dumps(_without_nan(metrics), indent=1)
-
-
-def write_evaluation(folder: Path, results: Sequence[SceneResult], metrics: str) -> None:
-    """Write metrics.json, edges/SCENE.log (kept), multiview/SCENE.log (i < j) and the plots."""
-    write_atomic(folder / 'metrics.json', metrics)
-    for name in ('edges', 'multiview'):
-        (folder / name).mkdir()
-    for result in results:
-        name, count = f'{result.scene.name}.log', result.scene.count
-        write_log(folder / 'edges' / name, count, result.kept())
-        write_log(folder / 'multiview' / name, count, result.multiview())
-    save_plots(folder, results)
 
 
 def _without_nan(value: object) -> object:
     """Return `value` with null for every NaN, which JSON does not know."""
     if isinstance(value, Mapping):
         return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,26 +1,22 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of an evaluation: errors of all pairs, and recall by overlap."""
+"""Pictures of an evaluation: errors of all pairs, recall by overlap, honesty of confidences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 import io
-from pathlib import Path
 from typing import Any
 
-from mvreg_ros.data.files import write_atomic
+from mvreg_ros.evaluation.calibration import BINS, edge_outcomes, reliability
 from mvreg_ros.evaluation.metrics import (
     RECALL_DISTANCE,
     relative_errors,
     squared_error,
     Transforms,
 )
-from mvreg_ros.evaluation.protocol import (
-    evaluated_pairs,
-    SceneResult,
-)
+from mvreg_ros.evaluation.protocol import evaluated_pairs, SceneResult
 from mvreg_ros.types import FloatArray, InputError
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +27,8 @@ ESTIMATES: dict[str, Estimates] = {
     'pairwise': lambda result: result.pairwise,
     'multiview': SceneResult.multiview,
 }
+TRUTHS = {'all_pairs': 'all edges: right within 15° and 0.5 m',
+          'listed_pairs': 'edges of listed pairs: right by the 0.2 m of 3DMatch'}
 OVERLAP_BINS = np.arange(0.1, 1.01, 0.1)
 
 
@@ -40,17 +38,23 @@ def require_matplotlib() -> None:
         raise InputError('plots need matplotlib: pip install matplotlib')
 
 
-def save_plots(folder: Path, results: Sequence[SceneResult]) -> None:
-    """Write ecdf.png and, where overlaps are known, recall_by_overlap.png into `folder`."""
+def plots(results: Sequence[SceneResult]) -> dict[str, bytes]:
+    """Return PNG images by name: what there is no truth for is left out."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout='constrained')
-    ecdf_plot(figure, results)
-    _save(figure, folder / 'ecdf.png')
+    def drawn(plot: Callable[[Any, Sequence[SceneResult]], None], width: float) -> bytes:
+        figure = Figure(figsize=(width, 4), layout='constrained')
+        plot(figure, results)
+        png = io.BytesIO()
+        figure.savefig(png, format='png', dpi=120)
+        return png.getvalue()
+
+    images = {'ecdf': drawn(ecdf_plot, 10)}
     if any(result.scene.overlap for result in results):
-        figure = Figure(figsize=(7, 4), layout='constrained')
-        overlap_plot(figure, results)
-        _save(figure, folder / 'recall_by_overlap.png')
+        images['recall_by_overlap'] = drawn(overlap_plot, 7)
+    if edge_outcomes(results):
+        images['reliability'] = drawn(reliability_plot, 10)
+    return images
 
 
 def ecdf_plot(figure: Any, results: Sequence[SceneResult]) -> None:
@@ -61,7 +65,9 @@ def ecdf_plot(figure: Any, results: Sequence[SceneResult]) -> None:
                   for result in results for truth in result.scene.truth.values()]
         for axes, parts in zip((left, right), zip(*errors, strict=True), strict=True):
             x = np.sort(np.concatenate(parts))
-            share = np.arange(1, len(x) + 1) / max(len(x), 1)
+            share = np.arange(len(x) + 1) / max(len(x), 1)
+            # Beyond the largest finite error the curve stays where it is.
+            x = np.concatenate([[0], np.minimum(x, np.finfo(np.float32).max)])
             axes.step(x, share, where='post', color=COLORS[name], label=name, linewidth=2)
     left.set(xlim=(0, 45), xlabel='rotation error (degrees)', ylabel='share of pairs')
     right.set(xlim=(0, 0.75), xlabel='translation error (m)', ylim=(0, 1))
@@ -104,12 +110,28 @@ def overlap_and_success(
     return np.array(overlap, float), np.array(correct, bool)
 
 
+def reliability_plot(figure: Any, results: Sequence[SceneResult]) -> None:
+    """Draw how often edges of similar confidence are right, with their number."""
+    kinds = edge_outcomes(results)
+    for axes, (kind, outcomes) in zip(
+            figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):
+        found = reliability(outcomes)
+        centers = (np.arange(BINS) + 0.5) / BINS
+        axes.bar(centers, np.nan_to_num(found.right), 0.9 / BINS, color=COLORS['multiview'])
+        axes.plot([0, 1], [0, 1], color='#22303c', linewidth=1, linestyle='--', label='honest')
+        axes.plot(found.confidence, found.right, 'o', color='#f2a93b', markersize=5,
+                  label='mean confidence of a bar')
+        for center, count in zip(centers, found.edges.tolist(), strict=True):
+            axes.text(center, 1.02, str(count), ha='center', fontsize=8, color='#66727f')
+        axes.set(xlim=(0, 1), ylim=(0, 1.08), ylabel='share of edges that are right',
+                 xlabel='confidence, with the number of edges above the bars',
+                 title=f'{TRUTHS[kind]}\nexpected calibration error '
+                       f'{found.expected_calibration_error:.3f}')
+        _tidy(axes)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc='outside lower center',
+                  ncols=2)
+
+
 def _tidy(axes: Any) -> None:
     axes.grid(alpha=0.25)
     axes.spines[['top', 'right']].set_visible(False)
-
-
-def _save(figure: Any, path: Path) -> None:
-    png = io.BytesIO()
-    figure.savefig(png, format='png', dpi=120)
-    write_atomic(path, png.getvalue())

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from mvreg_ros.evaluation.protocol import Figures, Summary
 import numpy as np
@@ -37,6 +38,18 @@ def ecdf_table(summary: Summary, title: str) -> str:
     return '\n'.join(
         _aligned(f'{title}, {name}', {row: _ecdf_cells(f[name]) for row, f in figures.items()})
         for name in ('rotation_deg', 'translation_m'))
+
+
+def calibration_table(calibration: Mapping[str, Any]) -> str:
+    """Return how often edges of similar confidence are right, over all scenes."""
+    return '\n'.join(
+        _aligned(f'confidence, {kind}', {
+            f"{row['from']:.1f} to {row['from'] + 1 / len(found['bins']):.1f}": {
+                'edges': str(row['edges']), 'mean': number(row['confidence']),
+                'right': number(row['right'])}
+            for row in found['bins']})
+        + f"\nexpected calibration error {number(found['expected_calibration_error'])}"
+        for kind, found in calibration['pooled'].items())
 
 
 def _rows(summary: Summary) -> Mapping[str, Figures]:
