@@ -8,7 +8,8 @@ Real data is read from MVREG_DATA or ../shared/data. Usage: python benchmarks/si
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 import os
 from pathlib import Path
 import sys
@@ -28,7 +29,9 @@ from scipy.spatial import cKDTree
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get('MVREG_DATA', REPOSITORY.parent / 'shared' / 'data'))
-PATCH = 9
+PATCH = 9  # pixels along a side
+FARTHEST = 6.0
+RANGES, ANGLES = (0.4, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 4.0), (0, 20, 35, 50, 60, 70, 80)
 Cloud = NDArray[np.float32]
 # An image, its pose T_world_camera and the intrinsic matrix.
 Frame = tuple[Depth, FloatArray, FloatArray]
@@ -66,32 +69,66 @@ def points_of(frame: Frame) -> FloatArray:
     return rays * depth[v, u, None] @ pose[:3, :3].T + pose[:3, 3]
 
 
-def roughness(frame: Frame, rng: np.random.Generator) -> FloatArray:
-    """Return depth (m), distance from the local plane (m, rms) and its angle (deg), (M, 3)."""
+def patches_of(frame: Frame, rng: np.random.Generator) -> FloatArray:
+    """
+    Return planes through small patches of which at least half is seen, (M, 4).
+
+    Columns: depth of the plane (m), distance of the points from it along the ray (m, rms), angle
+    of incidence (deg), share of pixels without depth.
+    """
     depth, _, intrinsic = frame
     half = PATCH // 2
     v, u = np.mgrid[-half:half + 1, -half:half + 1].reshape(2, -1)
     result = []
-    for y in rng.integers(half, depth.shape[0] - half, 300):
+    for y in rng.integers(half, depth.shape[0] - half, 400):
         x = rng.integers(half, depth.shape[1] - half)
         patch = depth[y - half:y + half + 1, x - half:x + half + 1].ravel()
-        if not patch.all():
+        seen = patch > 0
+        if 2 * seen.sum() < patch.size:
             continue
         # A plane is linear in inverse depth.
         pixels = np.stack([u + x + 0.5, v + y + 0.5, np.ones_like(u)], 1)
         base = pixels @ np.linalg.inv(intrinsic).T
-        plane, *_ = np.linalg.lstsq(base, 1 / patch, rcond=None)
-        error = np.sqrt(np.mean((base @ plane * patch - 1) ** 2)) * depth[y, x]
+        plane, *_ = np.linalg.lstsq(base[seen], 1 / patch[seen], rcond=None)
         ray = base[len(base) // 2]
+        if not FARTHEST * (plane @ ray) > 1:
+            continue
+        z = 1 / (plane @ ray)
+        error = np.sqrt(np.mean((base[seen] @ plane * patch[seen] - 1) ** 2)) * z
         cosine = abs(plane @ ray) / np.linalg.norm(plane) / np.linalg.norm(ray)
-        result.append([depth[y, x], error, np.degrees(np.arccos(min(cosine, 1)))])
-    return np.array(result).reshape(-1, 3)
+        angle = np.degrees(np.arccos(min(cosine, 1)))
+        result.append([z, error, angle, np.mean(~seen)])
+    return np.array(result).reshape(-1, 4)
+
+
+def surface_rows(name: str, frames: list[Frame]) -> tuple[str, str]:
+    """Return lines of the tables of surfaces, by range and by angle of incidence."""
+    rng = np.random.default_rng(0)
+    planes = np.concatenate([patches_of(frame, rng) for frame in frames])
+    # What is rougher than this is an edge or clutter, not a surface.
+    z, error, angle, missing = planes[planes[:, 1] < 0.015 * planes[:, 0]].T
+    return (f'{name:12s}{cells(z, RANGES, 1e3 * error, missing)}',
+            f'{name:12s}{cells(angle, ANGLES, 1e3 * error / z**2, missing)}')
+
+
+def cells(
+    values: FloatArray, bins: Sequence[float], error: FloatArray, missing: FloatArray
+) -> str:
+    """Return how many surfaces are in each bin, how far from planes, and how much is missing."""
+    inside = [(values >= low) & (values < high) for low, high in pairwise(bins)]
+    enough = [rows if rows.sum() > 30 else None for rows in inside]
+    share = [f'{100 * rows.mean():5.0f}' for rows in inside]
+    rough = ['     -' if rows is None else f'{np.percentile(error[rows], 30):6.1f}'
+             for rows in enough]
+    lost = ['     -' if rows is None else f'{100 * missing[rows].mean():6.1f}' for rows in enough]
+    return '  '.join(map(''.join, (share, rough, lost)))
 
 
 def frame_row(name: str, frames: list[Frame]) -> str:
     """Return a line of the table of images."""
     rng = np.random.default_rng(0)
-    patches = np.concatenate([roughness(frame, rng) for frame in frames])
+    patches = np.concatenate([patches_of(frame, rng) for frame in frames])
+    patches = patches[patches[:, 3] == 0]
     flat = [
         np.percentile(1e3 * patches[(patches[:, 0] > low) & (patches[:, 0] < low + 0.6), 1], 30)
         for low in (0.8, 1.7, 2.7)
@@ -145,6 +182,17 @@ def simulated_clouds(session: SimulatedSession) -> tuple[list[Cloud], FloatArray
     return [f.points for f in session.fragments[::2]], np.diag(overlaps(session), 1)
 
 
+def surface_table(
+    values: str, bins: Sequence[float], error: str, rows: Sequence[str]
+) -> Iterator[str]:
+    """Yield the lines of a table of surfaces; bins are headed by where they begin."""
+    bounds = '  '.join(''.join(f'{low:{width}g}' for low in bins[:-1]) for width in (5, 6, 6))
+    wide = 6 * len(bins) - 4
+    yield f'\n{"surfaces":12s}{"share, %":{wide - len(bins) + 1}}{error:{wide}}missing, %'
+    yield f'{values:12s}{bounds}'
+    yield from rows
+
+
 def report(seed: int) -> Iterator[str]:
     """Yield the lines of the report."""
     start, cpu = time.perf_counter(), time.process_time()
@@ -161,9 +209,13 @@ def report(seed: int) -> Iterator[str]:
     yield ('\nimages        missing  depth 5/50/95 %  roughness 1/2/3 m  over 70 deg'
            '  frame to frame')
     yield '                    %                m                 mm            %              mm'
-    for name in ('tum_fr1_rpy', 'hololens'):
-        yield frame_row(name, list(real_frames(name)))
-    yield frame_row('simulated', list(simulated_frames(seed)))
+    frames = {name: list(real_frames(name)) for name in ('tum_fr1_rpy', 'hololens')}
+    frames['simulated'] = list(simulated_frames(seed))
+    for name, some in frames.items():
+        yield frame_row(name, some)
+    by_range, by_angle = zip(*(surface_rows(*item) for item in frames.items()), strict=True)
+    yield from surface_table('range, m', RANGES, 'from plane, mm', by_range)
+    yield from surface_table('angle, deg', ANGLES, 'from plane, mm / (range in m)^2', by_angle)
 
 
 if __name__ == '__main__':
