@@ -9,9 +9,16 @@ from pathlib import Path
 import signal
 
 from mvreg_ros.cli import main
+from mvreg_ros.lmpcr import Lmpcr
 from mvreg_ros.training.config import as_config
 from mvreg_ros.training.fcgf import FcgfStage, FcgfStageConfig
+from mvreg_ros.training.registration import (
+    PairBatch,
+    RegistrationStage,
+    RegistrationStageConfig,
+)
 from mvreg_ros.weights.files import load_weights
+import numpy as np
 import pytest
 import torch
 from training_scene import write_training_scene
@@ -26,6 +33,11 @@ NETWORK = {
 }
 FCGF = {'data': DATA, 'loop': LOOP, 'network': NETWORK, 'pairs': 2, 'overlap': 0.2,
         'validation_pairs': 3}
+REGISTRATION = {
+    'data': DATA, 'loop': LOOP, 'weights': 'features/weights.safetensors', 'points': 150,
+    'width': 8, 'clusters': 10, 'pairs': 2, 'late': 2, 'turn_start': 1, 'turn_steps': 0,
+    'others': 0.5, 'validation_pairs': 3,
+}
 
 
 @pytest.fixture
@@ -83,6 +95,69 @@ def test_a_feature_pair_is_what_it_says(folder: Path) -> None:
     assert len(i) == int((distance.amin(1) < stage.labels.positive).sum())
     again, _ = stage.draw(0, torch.Generator().manual_seed(3))
     assert torch.equal(again.scans[0], first.scans[0])
+
+
+def test_registration_from_features_to_a_whole_network(folder: Path) -> None:
+    """Every block learns, the features do not; the file serves method lmpcr."""
+    train('features', {'descriptor': 'fcgf', **FCGF})
+    train('registration', REGISTRATION)
+    before = load_weights(Path('features/weights.safetensors'))
+    after = load_weights(Path('registration/weights.safetensors'))
+    torch.manual_seed(0)
+    random = Lmpcr(after.config).state_dict()
+    for name, tensor in after.tensors.items():
+        if name.startswith('phi.'):
+            assert torch.equal(tensor, before.tensors[name]), name
+        elif tensor.dim() > 1:
+            assert not torch.equal(tensor, random[name]), name
+    assert (after.config.points, after.config.width) == (150, 8)
+    assert yaml.safe_load(after.metadata['phi'])['source'] == 'mvreg train features'
+    columns = rows('registration/losses.csv')
+    for row in columns:
+        parts = [float(row[name]) for name in ('classification', 'transformation', 'confidence')]
+        expected = sum(parts) if int(row['step']) > 2 else parts[0]
+        assert float(row['loss']) == pytest.approx(expected)
+    clouds = [str(path) for path in sorted(folder.glob('validation/fragments/two/*.ply'))]
+    assert main(['register', *clouds, '--method', 'lmpcr', '--features', 'fcgf', '--voxel-size',
+                 '0.15', '--no-refine', '--weights', 'registration/weights.safetensors',
+                 '--out', 'result']) == 0
+
+
+def test_pairs_are_turned_with_their_truth(folder: Path) -> None:
+    """Whatever the turn, the truth brings the same keypoints together."""
+    train('features', {'descriptor': 'fcgf', **FCGF})
+    stage = RegistrationStage.build(as_config(RegistrationStageConfig, REGISTRATION), folder)
+    generator = torch.Generator().manual_seed(1)
+    still, turned = stage.draw(0, generator), stage.draw(1, generator)
+    assert (still.late, turned.late) == (False, False)
+    assert stage.draw(2, generator).late
+    world = {}
+    for batch in (still, turned):
+        for (i, j), truth in zip(batch.keypoints, batch.truth, strict=True):
+            T = truth[:3, :3], truth[:3, 3]
+            there = i.T_world_points.float()
+            for points in (i.points, j.points @ T[0].T + T[1]):
+                placed = points @ there[:3, :3].T + there[:3, 3]
+                world[len(world)] = placed
+            back = j.points @ j.T_world_points[:3, :3].T.float() + j.T_world_points[:3, 3].float()
+            torch.testing.assert_close(world[len(world) - 1], back, atol=1e-4, rtol=0)
+    scene = stage.scenes[0]
+    R = torch.from_numpy(scene.poses[:, :3, :3]).float()
+
+    def is_still(batch: PairBatch) -> bool:
+        return all(((k.T_world_points[:3, :3].float() - R).abs().amax((1, 2)) < 1e-5).any()
+                   for pair in batch.keypoints for k in pair)
+
+    assert is_still(still)
+    assert not is_still(turned)
+
+
+def test_the_turns_of_the_paper() -> None:
+    """None before the 25000th step, then 20 degrees more every 5000 steps."""
+    config = as_config(RegistrationStageConfig, {
+        'data': DATA, 'loop': LOOP, 'weights': '', 'turn_start': 25000, 'turn_steps': 5000})
+    found = [np.degrees(config.max_turn(step)) for step in (0, 24999, 25000, 30000, 10**6)]
+    assert found == pytest.approx([0, 0, 20, 40, 360])
 
 
 def test_what_cannot_be_trained_is_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:

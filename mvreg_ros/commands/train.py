@@ -26,7 +26,9 @@ DESCRIPTORS = {
     'cylinder': 'descriptor.DescriptorStage',
     'fcgf': 'fcgf.FcgfStage',
 }
-STAGES: dict[str, str] = {}
+STAGES = {
+    'registration': 'registration.RegistrationStage',
+}
 
 
 def run(args: Namespace) -> None:

@@ -153,14 +153,14 @@ class Training:
         return torch.autocast(kind, torch.bfloat16, enabled=kind == 'cuda')
 
     def validate(self) -> None:
-        """Measure the stage, and keep its weights where they are the best so far."""
+        """Measure the stage, and keep its weights where none were better."""
         self.stage.eval()
         with torch.no_grad():
             figures = self.stage.validate()
         found = figures[self.stage.figure]
         if self.journal:
             self.journal.write_figures(self.step, self.seconds, figures)
-            if found > self.best:
+            if found >= self.best:
                 self.stage.save(self.folder / WEIGHTS, {
                     **self.provenance, 'step': str(self.step),
                     'hours': f'{self.seconds / 3600:.3g}',

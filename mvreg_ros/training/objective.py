@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mvreg_ros.lmpcr import LmpcrOutput
-from mvreg_ros.multiview.algorithm_1 import relative_poses, transform
+from mvreg_ros.multiview.algorithm_1 import (
+    Gamma,
+    PairEstimate,
+    relative_poses,
+    transform,
+)
 from mvreg_ros.training.losses import (
     classification_loss,
     confidence_loss,
@@ -17,7 +22,7 @@ from mvreg_ros.training.losses import (
     synchronization_loss,
     transformation_loss,
 )
-from scipy.spatial import cKDTree
+from mvreg_ros.training.pairs import true_matches
 import torch
 from torch import Tensor
 
@@ -60,15 +65,13 @@ class Objective:
         self.config = config
         self.T_world_scan = T_world_scan
         self.world = list(transform_each(T_world_scan, scans))
-        trees = [cKDTree(points.numpy()) for points in self.world]
         self.positives: dict[tuple[int, int], Tensor] = {}
         for i in range(len(scans)):
             for j in range(i + 1, len(scans)):
-                distance, nearest = trees[j].query(self.world[i].numpy())
-                rows = torch.from_numpy(distance < config.positive).nonzero()[:, 0]
-                if len(rows):
-                    self.positives[i, j] = torch.stack(
-                        [rows, torch.from_numpy(nearest)[rows].long()], 1)
+                positives = true_matches(
+                    self.world[i].numpy(), self.world[j].numpy(), config.positive)
+                if len(positives):
+                    self.positives[i, j] = positives
 
     def correspondence(self, descriptors: Sequence[Tensor], generator: torch.Generator) -> Tensor:
         """Return L_c, the mean over the pairs that overlap."""
@@ -78,7 +81,7 @@ class Objective:
             losses.append(hardest_contrastive(
                 descriptors[i], descriptors[j], self.world[i], self.world[j], positives[rows],
                 self.config.safe, generator=generator))
-        return torch.stack(losses).mean() if losses else descriptors[0].sum() * 0
+        return mean(losses) if losses else descriptors[0].sum() * 0
 
     def __call__(self, output: LmpcrOutput, generator: torch.Generator) -> JointLoss:
         """
@@ -88,31 +91,49 @@ class Objective:
         """
         gamma, rounds = output.gamma, output.rounds
         truth = relative_poses(self.T_world_scan, gamma.i, gamma.j)
-        distance = (transform(truth, gamma.points_j) - gamma.points_i).norm(dim=2)
-        inlier = (distance.detach() < self.config.inlier) & gamma.mask
-        useful = inlier.sum(1) > self.config.min_inliers * gamma.mask.sum(1)
-        estimates = [output.initial, *(each.pairs for each in rounds)]
-        dtype = truth.dtype
-
-        def mean(losses: list[Tensor]) -> Tensor:
-            return torch.stack(losses).mean()
-
+        passes = [each.pairs for each in rounds]
+        parts = registration_losses(gamma, truth, [output.initial, *passes], self.config)
         return JointLoss(
             correspondence=self.correspondence(output.descriptors, generator),
-            classification=mean([
-                classification_loss(e.logits, inlier, gamma.mask) for e in estimates]),
-            transformation=mean([
-                transformation_loss(
-                    torch.linalg.inv(e.T_i_j[useful]).to(dtype), torch.linalg.inv(truth[useful]),
-                    gamma.points_i[useful], gamma.mask[useful])
-                for e in estimates]) if useful.any() else truth.new_zeros(()),
-            confidence=mean([
-                confidence_loss(each.pairs.confidence, each.pairs.T_i_j.to(dtype), truth)
-                for each in rounds]),
+            classification=parts['classification'],
+            transformation=parts['transformation'],
+            confidence=parts['confidence'],
             synchronization=mean([
-                synchronization_loss(each.poses.to(dtype), self.T_world_scan, gamma.i, gamma.j)
+                synchronization_loss(
+                    each.poses.to(truth.dtype), self.T_world_scan, gamma.i, gamma.j)
                 for each in rounds]),
         )
+
+
+def registration_losses(
+    gamma: Gamma, truth: Tensor, estimates: Sequence[PairEstimate], config: ObjectiveConfig
+) -> dict[str, Tensor]:
+    """
+    Return L_class, L_trans and L_conf, each the mean over the passes.
+
+    truth: (P, 4, 4) T_i_j. estimates: of psi_init, then of psi_iter; the confidence is that of
+    psi_iter, which is what the pipeline uses.
+    """
+    distance = (transform(truth, gamma.points_j) - gamma.points_i).norm(dim=2)
+    inlier = (distance.detach() < config.inlier) & gamma.mask
+    useful = inlier.sum(1) > config.min_inliers * gamma.mask.sum(1)
+    dtype = truth.dtype
+    return {
+        'classification': mean([
+            classification_loss(e.logits, inlier, gamma.mask) for e in estimates]),
+        'transformation': mean([
+            transformation_loss(
+                torch.linalg.inv(e.T_i_j[useful]).to(dtype), torch.linalg.inv(truth[useful]),
+                gamma.points_i[useful], gamma.mask[useful])
+            for e in estimates]) if useful.any() else truth.new_zeros(()),
+        'confidence': mean([
+            confidence_loss(e.confidence, e.T_i_j.to(dtype), truth) for e in estimates[1:]]),
+    }
+
+
+def mean(losses: list[Tensor]) -> Tensor:
+    """Return the mean of scalars."""
+    return torch.stack(losses).mean()
 
 
 def transform_each(T: Tensor, scans: Sequence[Tensor]) -> list[Tensor]:

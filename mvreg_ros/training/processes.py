@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 import os
+from typing import TypeVar
 
 from mvreg_ros.device import select_device
 import torch
 from torch import distributed
+
+Item = TypeVar('Item')
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,6 @@ class Processes:
     def first(self) -> bool:
         """Whether this is the process that writes files."""
         return self.rank == 0
-
-    def wait(self) -> None:
-        """Wait until all are here."""
-        if self.count > 1:
-            distributed.barrier()
 
 
 @contextmanager
@@ -52,3 +50,16 @@ def joined_processes(device: str) -> Iterator[Processes]:
         yield Processes(distributed.get_rank(), distributed.get_world_size(), chosen)
     finally:
         distributed.destroy_process_group()
+
+
+def own_share(items: Sequence[Item]) -> Sequence[Item]:
+    """Return what this process does of work that all share; all wait for each other after it."""
+    if not distributed.is_initialized():
+        return items
+    return items[distributed.get_rank()::distributed.get_world_size()]
+
+
+def wait_for_all() -> None:
+    """Wait until all processes are here."""
+    if distributed.is_initialized():
+        distributed.barrier()

@@ -1,0 +1,79 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The features of the fragments of many scenes, computed once, on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mvreg_ros.data.files import write_atomic
+from mvreg_ros.features.descriptor import Descriptor
+from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.multiview.centering import centered
+from mvreg_ros.parallel import ordered_map
+from mvreg_ros.training.processes import own_share, wait_for_all
+from mvreg_ros.training.scenes import TrainingScene
+from mvreg_ros.types import no_progress, Progress
+from safetensors.torch import load_file, save
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """
+    A described fragment, as the pipeline has it: about its centroid.
+
+    points: (N, 3) metres. descriptors: (N, D) float32. T_world_points: (4, 4) float64.
+    """
+
+    points: Tensor
+    descriptors: Tensor
+    T_world_points: Tensor
+
+
+@dataclass(frozen=True)
+class FeatureFiles:
+    """A file for each fragment: folder/SCENE/K.safetensors, descriptors in half precision."""
+
+    folder: Path
+
+    def compute(
+        self, scenes: Sequence[TrainingScene], descriptor: Descriptor, voxel_size: float,
+        workers: int, progress: Progress = no_progress,
+    ) -> None:
+        """Describe the fragments that have no file yet; processes share the work."""
+        missing = [(scene, k) for scene in scenes for k in range(len(scene))
+                   if not self.path(scene, k).exists()]
+
+        def describe(item: tuple[TrainingScene, int]) -> None:
+            scene, k = item
+            fragment = scene.fragment(k)
+            rows = voxel_down_sample(torch.from_numpy(fragment.points), voxel_size)
+            thinned = replace(fragment, points=fragment.points[rows.numpy()])
+            moved, center = centered(thinned)
+            features = descriptor(moved)
+            path = self.path(scene, k)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, save({
+                'points': features.points.cpu().contiguous(),
+                'descriptors': features.descriptors.cpu().half().contiguous(),
+                'center': torch.from_numpy(center)}))
+
+        own = own_share(missing)
+        for done, _ in enumerate(ordered_map(describe, own, workers), 1):
+            progress('features', done, len(own))
+        wait_for_all()
+
+    def read(self, scene: TrainingScene, k: int) -> Keypoints:
+        """Return fragment k of a scene."""
+        tensors = load_file(self.path(scene, k))
+        T = torch.from_numpy(scene.poses[k]).clone()
+        T[:3, 3] += T[:3, :3] @ tensors['center']
+        return Keypoints(tensors['points'], tensors['descriptors'].float(), T)
+
+    def path(self, scene: TrainingScene, k: int) -> Path:
+        """Return the file of a fragment."""
+        return self.folder / scene.name / f'{k}.safetensors'
