@@ -5,7 +5,7 @@ What the parts of the back end are worth: the same pairwise edges, synchronised 
 
     python -m benchmarks.ablation ROOT [--scenes NAME ...] [--out ablation.md]
 
-ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The edges are those of method fpfh.
+ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The edges are those of features fpfh.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.described import describe_scene
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.evaluation.protocol import SceneResult
-from mvreg_ros.methods.geometric import GeometricMethod
+from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.multiview.graph import components
 from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
@@ -70,8 +70,9 @@ def main() -> None:
     parser.add_argument('--scenes', nargs='+', default=())
     parser.add_argument('--out', type=Path, default=Path('ablation.md'))
     args = parser.parse_args()
-    pipeline = MultiviewRegistration.from_pretrained(method='fpfh')
-    method = GeometricMethod(pipeline.voxel_size, torch.device('cpu'))
+    pipeline = MultiviewRegistration.from_pretrained(features='fpfh')
+    method = pipeline.method
+    assert isinstance(method, ConsistencyMethod)
     results: dict[str, list[SceneResult]] = {name: [] for name in (*VARIANTS, *REFINED)}
     for scene in cloud_scenes(args.root, '3dmatch', args.scenes):
         progress = ProgressReport(f'{scene.name}: ')

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import gtsam
 from mvreg_ros.commands.console import ProgressReport
-from mvreg_ros.methods.geometric import GeometricMethod
+from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.multiview.se3 import ROTATION_FIRST
 from mvreg_ros.multiview.support import rotation_angle
 from mvreg_ros.pairwise.confidence import inlier_confidence
@@ -27,7 +27,6 @@ from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.simulate.session import simulate_session, SimulatedSession
 from mvreg_ros.types import FloatArray, FragmentFeatures, PairRegistration
 import numpy as np
-import torch
 
 BINS = (0, 10, 20, 30, 40, 50, 70, 100, 10**9)
 MAX_ANGLE, MAX_DISTANCE = np.radians(15), 0.3
@@ -42,7 +41,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('confidence.md'))
     args = parser.parse_args()
     pipeline = MultiviewRegistration.from_pretrained()
-    method = GeometricMethod(pipeline.voxel_size, torch.device('cpu'))
+    method = pipeline.method
+    assert isinstance(method, ConsistencyMethod)
     sessions, features, distances = [], [], []
     for seed in range(100, 100 + args.flats):
         progress = ProgressReport(f'flat {seed}: ')
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def cross(
-    method: GeometricMethod, a: list[FragmentFeatures], b: list[FragmentFeatures]
+    method: ConsistencyMethod, a: list[FragmentFeatures], b: list[FragmentFeatures]
 ) -> list[PairRegistration]:
     """Return the registrations of every fragment of one flat with every one of another."""
     return list(ordered_map(

@@ -14,6 +14,7 @@ from itertools import combinations
 import json
 from typing import Any
 
+from mvreg_ros.features.cylinder_network import CylinderConfig, CylinderNetwork
 from mvreg_ros.features.fcgf import FcgfConfig, ResUNetBN2C
 from mvreg_ros.multiview.algorithm_1 import (
     Algorithm1Config,
@@ -30,6 +31,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+FEATURES = ('fcgf', 'cylinder')
 Each = Callable[[Callable[[tuple[int, int]], Tensor], Sequence[tuple[int, int]]], Iterable[Tensor]]
 
 
@@ -38,9 +40,10 @@ class LmpcrConfig:
     """
     The sizes of the network; the defaults are the paper's.
 
-    voxel_size: metres, what it was trained with. points: sampled of each scan. width, clusters: of
-    the registration blocks. straight_through: correspondences are hard in the forward pass and
-    soft in the backward pass. Raises ValueError for a size that is not positive.
+    features: what phi is, 'fcgf' or 'cylinder', with its sizes under the same name. voxel_size:
+    metres, what it was trained with. points: sampled of each scan. width, clusters: of the
+    registration blocks. straight_through: correspondences are hard in the forward pass and soft in
+    the backward pass. Raises ValueError for a size that is not positive.
     """
 
     fcgf: FcgfConfig = field(default_factory=FcgfConfig)
@@ -49,12 +52,16 @@ class LmpcrConfig:
     width: int = 128
     clusters: int = 500
     straight_through: bool = True
+    features: str = 'fcgf'
+    cylinder: CylinderConfig = field(default_factory=CylinderConfig)
 
     def __post_init__(self) -> None:
         """Check the sizes, which may come from a file."""
         for name in ('voxel_size', 'points', 'width', 'clusters'):
             if not getattr(self, name) > 0:
                 raise ValueError(f'{name} must be positive: {getattr(self, name)!r}')
+        if self.features not in FEATURES:
+            raise ValueError(f"features must be one of {', '.join(FEATURES)}: {self.features!r}")
 
     def to_json(self) -> str:
         """Return the configuration as a line of JSON."""
@@ -64,10 +71,13 @@ class LmpcrConfig:
     def from_json(cls, text: str) -> LmpcrConfig:
         """Return the configuration that `to_json` wrote; raises ValueError or TypeError."""
         values = json.loads(text)
-        fcgf: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.pop('fcgf', {}).items()}
-        return cls(fcgf=FcgfConfig(**fcgf), **values)
+
+        def sizes(name: str) -> dict[str, Any]:
+            return {key: tuple(value) if isinstance(value, list) else value
+                    for key, value in values.pop(name, {}).items()}
+
+        return cls(fcgf=FcgfConfig(**sizes('fcgf')),
+                   cylinder=CylinderConfig(**sizes('cylinder')), **values)
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,9 @@ class Lmpcr(nn.Module):
         """Build the network with random weights."""
         super().__init__()
         self.config = config = config or LmpcrConfig()
-        self.phi = ResUNetBN2C(config.fcgf)
+        self.phi: ResUNetBN2C | CylinderNetwork = (
+            ResUNetBN2C(config.fcgf) if config.features == 'fcgf'
+            else CylinderNetwork(config.cylinder))
         self.matching = SoftNearestNeighbors(straight_through=config.straight_through)
         self.psi_init = RegistrationBlock(6, config.width, config.clusters)
         self.psi_iter = RegistrationBlock(8, config.width, config.clusters)

@@ -54,20 +54,27 @@ class Parameter:
 
 PARAMETERS = (
     Parameter(
-        'method', 'fpfh',
-        'How fragments are described, matched and weighed. fpfh: geometric, nothing learned. '
-        'lmpcr: the networks of the paper, with the weights of the parameter weights.',
-        choices=('fpfh', 'lmpcr'), read_only=True,
+        'method', 'consistency',
+        'How matches become poses. consistency: the rigid motion that most matches agree on, '
+        'robustly synchronised. lmpcr: the registration and confidence blocks of the paper.',
+        choices=('consistency', 'lmpcr'), read_only=True,
+    ),
+    Parameter(
+        'features', 'fpfh',
+        'How fragments are described. cylinder: learned, its weights are in the package. fpfh: '
+        'nothing learned. fcgf: the network of the paper, with the weights of the parameter '
+        'weights.',
+        choices=('cylinder', 'fpfh', 'fcgf'), read_only=True,
     ),
     Parameter(
         'weights', '',
-        'The .safetensors file that method lmpcr takes its weights from, as mvreg weights convert '
-        'or the training writes it.',
+        'A .safetensors file, as mvreg weights convert or mvreg train writes it, in the place of '
+        'the weights in the package.',
         read_only=True,
     ),
     Parameter(
         'sparse_engine', 'torch',
-        'What computes the sparse convolutions of method lmpcr. torch: our own, needs nothing '
+        'What computes the sparse convolutions of features fcgf. torch: our own, needs nothing '
         'else. minkowski: MinkowskiEngine where it is installed, on the CPU only.',
         choices=('torch', 'minkowski'), read_only=True,
     ),
@@ -86,8 +93,8 @@ PARAMETERS = (
     ),
     Parameter(
         'min_confidence', 0.85,
-        'Edges with less local confidence than this (tau_p of the paper) are pruned. Method fpfh '
-        'spares the best links between parts that nothing else joins.',
+        'Edges with less local confidence than this (tau_p of the paper) are pruned. Method '
+        'consistency spares the best links between parts that nothing else joins.',
         minimum=0.0, maximum=1.0,
     ),
     Parameter(

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from mvreg_ros.device import select_device
 from mvreg_ros.features.voxels import voxel_down_sample
-from mvreg_ros.methods.geometric import GeometricMethod
-from mvreg_ros.methods.learned import LearnedMethod
 from mvreg_ros.methods.method import Method, Stopwatch
+from mvreg_ros.methods.pretrained import method_from
 from mvreg_ros.multiview.centering import centered, restored
 from mvreg_ros.multiview.optimization import optimize_poses
 from mvreg_ros.multiview.pose_graph import Synchronization
@@ -60,15 +58,7 @@ class MultiviewRegistration:
         does not exist or weights that cannot be used.
         """
         values = checked(parameters)
-        device = select_device(str(values['device']))
-        voxel_size = float(values['voxel_size'])
-        method: Method
-        if values['method'] == 'lmpcr':
-            method = LearnedMethod.from_file(
-                str(values['weights']), voxel_size, device, str(values['sparse_engine']))
-        else:
-            method = GeometricMethod(voxel_size, device)
-        return cls(values, method)
+        return cls(values, method_from(values))
 
     def register(
         self, clouds: Sequence[NDArray | Fragment], progress: Progress = no_progress

@@ -37,7 +37,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pipeline(weights: Path, **parameters: object) -> MultiviewRegistration:
     """Return the pipeline with these weights; every edge is taken, however bad."""
     given = {'voxel_size': VOXEL_SIZE, 'min_confidence': 0.0, 'refine': False} | parameters
-    return MultiviewRegistration.from_pretrained(method='lmpcr', weights=str(weights), **given)
+    return MultiviewRegistration.from_pretrained(
+        method='lmpcr', features='fcgf', weights=str(weights), **given)
 
 
 def test_all_the_edges_say_what_they_are(weights: Path) -> None:
@@ -197,10 +198,10 @@ def one_weight(x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch
 def test_what_is_missing_is_named_with_the_cure(tmp_path: Path) -> None:
     """No file named, no such file, a file without registration blocks."""
     with pytest.raises(InputError, match='mvreg weights convert'):
-        MultiviewRegistration.from_pretrained(method='lmpcr')
+        MultiviewRegistration.from_pretrained(method='lmpcr', features='fcgf')
     with pytest.raises(InputError, match=r'nowhere\.safetensors'):
         MultiviewRegistration.from_pretrained(
-            method='lmpcr', weights=str(tmp_path / 'nowhere.safetensors'))
+            method='lmpcr', features='fcgf', weights=str(tmp_path / 'nowhere.safetensors'))
     only_phi = {name: tensor for name, tensor in Lmpcr(TINY).state_dict().items()
                 if name.startswith('phi')}
     path = tmp_path / 'fcgf.safetensors'
@@ -227,10 +228,10 @@ def test_the_command_takes_the_weights(
         (tmp_path / f'{k}.ply').write_bytes(encode_ply(cloud))
     code = main([
         'register', *(str(tmp_path / f'{k}.ply') for k in range(3)), '--method', 'lmpcr',
-        '--weights', str(weights), '--voxel-size', str(VOXEL_SIZE), '--min-confidence', '0',
+        '--features', 'fcgf', '--weights', str(weights), '--voxel-size', str(VOXEL_SIZE), '--min-confidence', '0',
         '--no-refine', '--out', str(tmp_path / 'result')])
     assert code == 0, capsys.readouterr().err
     assert 'method: lmpcr' in (tmp_path / 'result' / 'config.yaml').read_text()
-    assert main(['register', str(tmp_path / '0.ply'), str(tmp_path / '1.ply'), '--method',
-                 'lmpcr', '--out', str(tmp_path / 'nothing')]) == 2
-    assert 'method lmpcr needs weights' in capsys.readouterr().err
+    assert main(['register', str(tmp_path / '0.ply'), str(tmp_path / '1.ply'), '--features',
+                 'fcgf', '--out', str(tmp_path / 'nothing')]) == 2
+    assert 'features fcgf needs weights' in capsys.readouterr().err

@@ -20,12 +20,12 @@ def test_the_node_registers_with_weights_as_the_library_does(tmp_path: Path) -> 
     write_weights(weights, VOXEL_SIZE)
     fragments = views(2)
     expected = MultiviewRegistration.from_pretrained(
-        voxel_size=VOXEL_SIZE, device='cpu', method='lmpcr', weights=str(weights),
-        min_confidence=0.0, refine=False).register(fragments)
+        voxel_size=VOXEL_SIZE, device='cpu', method='lmpcr', features='fcgf',
+        weights=str(weights), min_confidence=0.0, refine=False).register(fragments)
     assert expected.placed.all()
     with session(
-        '-p', 'method:=lmpcr', '-p', f'weights:={weights}', '-p', 'min_confidence:=0.0',
-        '-p', 'refine:=false',
+        '-p', 'method:=lmpcr', '-p', 'features:=fcgf', '-p', f'weights:={weights}',
+        '-p', 'min_confidence:=0.0', '-p', 'refine:=false',
     ) as node:
         node.publish(fragments)
         answer = node.call('~/register')

@@ -39,7 +39,7 @@ def started(*arguments: str) -> RegistrationNode:
     ('voxel_size:=.nan', 'voxel_size out of range Min: 0.001'),
     ('max_fragments:=1', 'max_fragments out of range. Min: 2'),
     ('method:=magic', 'method must be one of fpfh'),
-    ('method:=lmpcr', 'method lmpcr needs weights'),
+    ('features:=fcgf', 'features fcgf needs weights'),
     ('refine:=3', "'refine' to '3' of type 'INTEGER', expecting type 'BOOL'"),
     ('device:=abacus', "device 'abacus'"),
 ])

@@ -62,7 +62,8 @@ class CylinderNetwork(nn.Module):
         for hidden in config.hidden:
             layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU()]
             width = hidden
-        self.mlp = nn.Sequential(*layers, nn.Linear(width, config.out_channels))
+        self.mlp = nn.Sequential(*layers)
+        self.out = nn.Linear(width, config.out_channels)
 
     @torch.no_grad()
     def begin_with(self, inputs: Tensor) -> None:
@@ -72,9 +73,8 @@ class CylinderNetwork(nn.Module):
         components = torch.linalg.svd(self.standardized(inputs), full_matrices=False).Vh
         # Scaled so that the network, which begins at zero, soon counts as much.
         self.projection.weight.copy_(components[:self.config.out_channels] / 3)
-        last = self.mlp[-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
     def standardized(self, inputs: Tensor) -> Tensor:
         """Return the inputs in deviations from their means, none of them very large."""
@@ -83,4 +83,4 @@ class CylinderNetwork(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return descriptors (N, out_channels) of unit length of inputs (N, in_channels)."""
         x = self.standardized(inputs)
-        return normalize(self.projection(x) + self.mlp(x), dim=1)
+        return normalize(self.projection(x) + self.out(self.mlp(x)), dim=1)

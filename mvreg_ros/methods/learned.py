@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 import logging
-from pathlib import Path
 from typing import TypeVar
 
 from mvreg_ros.device import autocast
+from mvreg_ros.features.cylinder_descriptor import CylinderDescriptor
+from mvreg_ros.features.cylinder_network import CylinderNetwork
+from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.features.fcgf_descriptor import FcgfDescriptor
 from mvreg_ros.lmpcr import Lmpcr
 from mvreg_ros.methods.method import Stopwatch
@@ -24,10 +26,8 @@ from mvreg_ros.multiview.algorithm_1 import (
 )
 from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import judged, Synchronization
-from mvreg_ros.pairwise.confidence_block import InlierConfidence
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.parallel import ordered_map, workers_for
-from mvreg_ros.sparse.engine import open_engine
 from mvreg_ros.types import (
     Edges,
     FloatArray,
@@ -36,8 +36,6 @@ from mvreg_ros.types import (
     PairRegistration,
     Progress,
 )
-from mvreg_ros.weights.files import load_weights
-from mvreg_ros.weights.layout import NEEDED, parts_of
 import numpy as np
 import torch
 from torch import Tensor
@@ -50,6 +48,16 @@ Pair = tuple[int, int]
 # Correspondences within so many voxels of where the pose puts them are inliers: 7.5 cm at 2.5 cm.
 INLIER_VOXELS = 3.0
 BATCH = 4  # pairs that go through a registration block together
+
+
+def learned_descriptor(
+    network: Lmpcr, voxel_size: float, device: torch.device, engine: str = 'torch',
+    max_keypoints: int = 5000,
+) -> Descriptor:
+    """Return phi of a network as a descriptor; voxel_size in metres."""
+    if isinstance(network.phi, CylinderNetwork):
+        return CylinderDescriptor(network.phi, voxel_size, device, max_keypoints)
+    return FcgfDescriptor(network.phi, voxel_size, device, max_keypoints, engine)
 
 
 class LearnedMethod:
@@ -76,35 +84,7 @@ class LearnedMethod:
             LOGGER.warning(
                 'the weights are for voxels of %g m: at voxel_size %g the network sees a world '
                 '%.3g times as large', config.voxel_size, voxel_size, self.scale)
-        self.descriptor = FcgfDescriptor(
-            network.phi, voxel_size, device, config.points, engine)
-
-    @classmethod
-    def from_file(
-        cls, path: str, voxel_size: float, device: torch.device, engine: str
-    ) -> LearnedMethod:
-        """Load weights; raises InputError where they or the engine are not all that is needed."""
-        if not path:
-            raise InputError(
-                'method lmpcr needs weights: name a file made by mvreg weights convert')
-        # Say at once what cannot work.
-        open_engine(engine, torch.zeros(1, 4, dtype=torch.int64, device=device))
-        weights = load_weights(Path(path).expanduser())
-        held = parts_of(weights.tensors)
-        missing = [part for part in NEEDED if part not in held]
-        if missing:
-            raise InputError(
-                f"{path}: has no {' and no '.join(missing)}, which method lmpcr needs: give the "
-                'files that hold all parts to one mvreg weights convert')
-        if weights.config.fcgf.in_channels != 1:
-            raise InputError(
-                f'{path}: its FCGF wants {weights.config.fcgf.in_channels} features a point, and '
-                'fragments have none: take weights for occupied voxels alone')
-        network = Lmpcr(weights.config)
-        if 'zeta' not in held:
-            network.zeta = InlierConfidence()
-        network.load_state_dict(weights.tensors, strict=False)  # names are checked already
-        return cls(network, voxel_size, device, engine)
+        self.descriptor = learned_descriptor(network, voxel_size, device, engine, config.points)
 
     @torch.inference_mode()
     def solve(

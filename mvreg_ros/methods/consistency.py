@@ -1,13 +1,13 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Method `fpfh`: the paper's pipeline with geometry in the place of each network."""
+"""Method `consistency`: spatial consistency in the place of the registration blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
 
-from mvreg_ros.features.descriptor import FpfhDescriptor
+from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
 from mvreg_ros.pairwise.consistency import SpatialConsistency
@@ -19,19 +19,19 @@ import torch
 INLIER_VOXELS = 4.0
 
 
-class GeometricMethod:
+class ConsistencyMethod:
     """
-    FPFH, spatial consistency, and a curve over the inliers.
+    Any descriptor, spatial consistency, and a curve over the inliers.
 
     descriptor: phi's feature space. register_pair: psi and Eq. 4.
     """
 
-    def __init__(self, voxel_size: float, device: torch.device) -> None:
+    def __init__(self, descriptor: Descriptor, voxel_size: float, device: torch.device) -> None:
         """Scale everything with the voxel size, metres."""
         inlier_distance = INLIER_VOXELS * voxel_size
         self.voxel_size = voxel_size
         self.workers = workers_for(device)
-        self.descriptor = FpfhDescriptor(voxel_size, device)
+        self.descriptor = descriptor
         self.register_pair = PairwiseRegistration(
             SpatialConsistency(inlier_distance), inlier_distance)
 

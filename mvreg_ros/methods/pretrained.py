@@ -1,0 +1,82 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The method that the parameters choose, with its weights from the package or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mvreg_ros.device import select_device
+from mvreg_ros.features.descriptor import Descriptor, FpfhDescriptor
+from mvreg_ros.lmpcr import Lmpcr
+from mvreg_ros.methods.consistency import ConsistencyMethod
+from mvreg_ros.methods.learned import learned_descriptor, LearnedMethod
+from mvreg_ros.methods.method import Method
+from mvreg_ros.pairwise.confidence_block import InlierConfidence
+from mvreg_ros.parameters import Value
+from mvreg_ros.sparse.engine import open_engine
+from mvreg_ros.types import InputError
+from mvreg_ros.weights.files import load_weights
+from mvreg_ros.weights.layout import NEEDED, parts_of
+import torch
+
+# The weights in the box, see docs/model_card.md.
+SHIPPED = Path(__file__).parent.parent / 'weights' / 'pretrained.safetensors'
+
+
+def method_from(parameters: Mapping[str, Value]) -> Method:
+    """
+    Return the method that the rows of the parameter table choose.
+
+    Raises InputError for a device that does not exist, weights that cannot be used, or choices
+    that do not go together.
+    """
+    device = select_device(str(parameters['device']))
+    voxel_size = float(parameters['voxel_size'])
+    features, engine = str(parameters['features']), str(parameters['sparse_engine'])
+    learned = parameters['method'] == 'lmpcr'
+    if features == 'fpfh':
+        if learned:
+            raise InputError('method lmpcr learns on learned features: set features to cylinder, '
+                             'or to fcgf with weights for it')
+        descriptor: Descriptor = FpfhDescriptor(voxel_size, device)
+        return ConsistencyMethod(descriptor, voxel_size, device)
+    if features == 'fcgf':  # say at once what cannot work
+        open_engine(engine, torch.zeros(1, 4, dtype=torch.int64, device=device))
+    network = load_network(str(parameters['weights']), features, NEEDED if learned else ('phi',))
+    if learned:
+        return LearnedMethod(network, voxel_size, device, engine)
+    return ConsistencyMethod(
+        learned_descriptor(network, voxel_size, device, engine), voxel_size, device)
+
+
+def load_network(path: str, features: str, needed: Sequence[str]) -> Lmpcr:
+    """
+    Return the network with the weights of a file, '' for those of the package.
+
+    features: what its phi has to be. needed: parts that have to be there. Raises InputError.
+    """
+    if not path and features == 'fcgf':
+        raise InputError('features fcgf needs weights, which are not in the package: name a file '
+                         'that mvreg weights convert or mvreg train made')
+    weights = load_weights(Path(path).expanduser() if path else SHIPPED)
+    held = parts_of(weights.tensors)
+    config = weights.config
+    missing = [part for part in needed if part not in held]
+    if missing:
+        raise InputError(
+            f"{path}: has no {' and no '.join(missing)}, which is needed here: give the files "
+            'that hold all parts to one mvreg weights convert')
+    if config.features != features:
+        raise InputError(
+            f'{path}: holds features {config.features}: set features to {config.features}')
+    if features == 'fcgf' and config.fcgf.in_channels != 1:
+        raise InputError(
+            f'{path}: its FCGF wants {config.fcgf.in_channels} features a point, and '
+            'fragments have none: take weights for occupied voxels alone')
+    network = Lmpcr(config)
+    if 'zeta' not in held:
+        network.zeta = InlierConfidence()
+    network.load_state_dict(weights.tensors, strict=False)  # names are checked already
+    return network

@@ -1,0 +1,157 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stage `features` for the descriptor on cylinder histograms, by a contrast with all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+import math
+from pathlib import Path
+
+from mvreg_ros.features.cylinder_descriptor import CylinderDescriptor
+from mvreg_ros.features.cylinder_network import CylinderNetwork
+from mvreg_ros.lmpcr import LmpcrConfig
+from mvreg_ros.parallel import workers_for
+from mvreg_ros.training.config import StageConfig
+from mvreg_ros.training.pairs import choice, overlapping_pairs, spread
+from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
+from mvreg_ros.training.stage import Stage
+from mvreg_ros.training.surroundings import Surroundings, SurroundingsFiles
+from mvreg_ros.training.validation import matching_figures, RIGHT
+from mvreg_ros.weights.files import save_weights
+import numpy as np
+from scipy.spatial import cKDTree
+import torch
+from torch import nn, Tensor
+from torch.nn.functional import cross_entropy
+
+# The temperature of the contrast is learnt, within these bounds.
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.02, 0.2
+
+
+@dataclass(frozen=True)
+class DescriptorStageConfig(StageConfig):
+    """
+    The settings of the stage.
+
+    network: its phi is trained. overlap: least share of a pair. anchors: of a pair. positive,
+    negative: voxels, within which a keypoint of the other fragment is the same, and beyond which
+    it is another. normals: least cosine between the normals of the same keypoint. temperature: of
+    the contrast at the beginning. validation_pairs: at most.
+    """
+
+    network: LmpcrConfig = field(default_factory=lambda: LmpcrConfig(features='cylinder'))
+    overlap: float = 0.1
+    anchors: int = 1024
+    positive: float = 2.0
+    negative: float = 8.0
+    normals: float = 0.5
+    temperature: float = 0.07
+    validation_pairs: int = 60
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """
+    Keypoints to find again.
+
+    anchors: (A, C) inputs. candidates: (N, C) inputs of the other fragment. positive: (A,) the row
+    of the same keypoint. same: (A, N) bool, rows so near the positive that they are no others.
+    """
+
+    anchors: Tensor
+    candidates: Tensor
+    positive: Tensor
+    same: Tensor
+
+
+class DescriptorStage(Stage):
+    """Learns to tell the keypoint of another fragment that is the same from all the others."""
+
+    Config = DescriptorStageConfig
+    figure = 'mutual_inlier_ratio'
+
+    def __init__(
+        self, config: DescriptorStageConfig, train: list[TrainingScene],
+        validation: list[TrainingScene], folder: Path,
+    ) -> None:
+        """Compute the inputs that are not yet in the folder, and begin with their spread."""
+        super().__init__()
+        self.config = config
+        self.scenes = train
+        network = config.network
+        self.phi = CylinderNetwork(network.cylinder)
+        self.temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        self.files = SurroundingsFiles(
+            folder / 'surroundings', network.cylinder, network.voxel_size)
+        self.files.compute(train, workers_for(torch.device('cpu')))
+        self.train_pairs = overlapping_pairs(train, network.voxel_size, config.overlap)
+        self.validation_pairs = spread(
+            overlapping_pairs(validation, network.voxel_size, config.overlap),
+            config.validation_pairs)
+        self.phi.begin_with(torch.cat([
+            self.files.read(scene, 0).inputs[::4].float() for scene in train]))
+
+    @classmethod
+    def build(cls, config: DescriptorStageConfig, folder: Path) -> DescriptorStage:
+        """Read the scenes; see `Stage`."""
+        return cls(config, training_scenes(config.data.train),
+                   training_scenes(config.data.validation), folder)
+
+    def draw(self, step: int, generator: torch.Generator) -> Contrast:
+        """Return the anchors of a pair, in either order; see `Stage`."""
+        while True:
+            pair = self.train_pairs[choice(len(self.train_pairs), generator)]
+            order = (pair.i, pair.j) if choice(2, generator) else (pair.j, pair.i)
+            i, j = (self.files.read(pair.scene, k) for k in order)
+            contrast = self.contrast(i, j, generator)
+            if len(contrast.anchors):
+                return contrast
+
+    def contrast(
+        self, i: Surroundings, j: Surroundings, generator: torch.Generator
+    ) -> Contrast:
+        """Return keypoints of i that j has too, at random, and all keypoints of j."""
+        config, voxel_size = self.config, self.config.network.voxel_size
+        radius = config.positive * voxel_size
+        distance, nearest = cKDTree(j.world.numpy()).query(
+            i.world.numpy(), distance_upper_bound=radius)
+        rows = torch.from_numpy(np.flatnonzero(distance < radius))
+        partners = torch.from_numpy(nearest)[rows]
+        # Two sides of one thing lie that near, too.
+        alike = (i.normals[rows] * j.normals[partners]).sum(1) > config.normals
+        rows, partners = rows[alike], partners[alike]
+        some = torch.randperm(len(rows), generator=generator)[:config.anchors]
+        rows, partners = rows[some], partners[some]
+        apart = torch.cdist(j.world[partners], j.world)
+        same = apart < config.negative * voxel_size
+        same[torch.arange(len(rows)), partners] = False
+        return Contrast(i.inputs[rows], j.inputs, partners, same)
+
+    def forward(self, batch: Contrast) -> dict[str, Tensor]:
+        """Return the cross entropy of the right one among all candidates (InfoNCE)."""
+        anchors, candidates = (
+            self.phi(inputs.to(self.device).float())
+            for inputs in (batch.anchors, batch.candidates))
+        low, high = math.log(LOWEST_TEMPERATURE), math.log(HIGHEST_TEMPERATURE)
+        scores = anchors @ candidates.T / self.temperature.clamp(low, high).exp()
+        scores = scores.masked_fill(batch.same.to(self.device), -torch.inf)
+        return {'loss': cross_entropy(scores, batch.positive.to(self.device))}
+
+    def validate(self) -> dict[str, float]:
+        """Return the shares of right matches of the pipeline's descriptor."""
+        voxel_size = self.config.network.voxel_size
+        descriptor = CylinderDescriptor(self.phi, voxel_size, self.device)
+        return matching_figures(
+            descriptor, lambda fragment: fragment, self.validation_pairs,
+            RIGHT * voxel_size / LmpcrConfig.voxel_size)
+
+    def save(self, path: Path, provenance: Mapping[str, str]) -> None:
+        """Write the weights of phi."""
+        tensors = {f'phi.{name}': tensor for name, tensor in self.phi.state_dict().items()}
+        save_weights(path, tensors, {**provenance, 'config': self.config.network.to_json()})
+
+    def provenance(self) -> dict[str, str]:
+        """Return the numbers of scenes and fragments."""
+        return counted(self.scenes)
