@@ -83,11 +83,14 @@ class Correspondences:
     """
     Putative correspondences of a pair, the rows of Gamma in Eq. 4.
 
-    points_i: (K, 3) in the frame of fragment i; points_j: (K, 3) in the frame of fragment j.
+    rows_i, rows_j: (K,) int64 keypoints of the fragments. points_i: (K, 3) in the frame of
+    fragment i; points_j: (K, 3) in the frame of fragment j.
     """
 
     i: int
     j: int
+    rows_i: Tensor
+    rows_j: Tensor
     points_i: Tensor
     points_j: Tensor
 

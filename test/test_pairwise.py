@@ -11,7 +11,7 @@ from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.pairwise.matching import mutual_nearest_neighbors
 from mvreg_ros.pairwise.registration import PairwiseRegistration
-from mvreg_ros.pairwise.visibility import contradiction
+from mvreg_ros.pairwise.visibility import visibility
 from mvreg_ros.types import Correspondences, FragmentFeatures
 import numpy as np
 from random_motion import random_pose, transform
@@ -55,16 +55,17 @@ def noisy_pair(
     target[inliers:] = transform(
         T, torch.from_numpy(rng.uniform(-1.5, 1.5, (outliers, 3))).float()
     )
-    return Correspondences(0, 1, target, points), T
+    rows = torch.arange(len(points))
+    return Correspondences(0, 1, rows, rows, target, points), T
 
 
 def test_spatial_consistency_finds_one_inlier_in_ten() -> None:
     """60 right among 600: the right ones get the weight, and the pose is within a degree."""
     pair, T = noisy_pair(np.random.default_rng(0), 60, 540)
-    weights = SpatialConsistency(0.1)(pair)
+    weights = SpatialConsistency(0.1)(pair)[0]
     assert weights[:60].mean() > 0.8
     assert weights[60:].mean() < 0.05
-    found = PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimate(pair)
+    found = PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimates(pair)[0]
     assert found.inliers >= 60
     angle = Rotation.from_matrix(found.T_i_j[:3, :3].T @ T[:3, :3].double().numpy()).magnitude()
     assert np.degrees(angle) < 1
@@ -74,17 +75,17 @@ def test_spatial_consistency_finds_one_inlier_in_ten() -> None:
 def test_more_matches_than_seeds_still_work() -> None:
     """With fewer seeds than matches the best are chosen, and the answer is as good."""
     pair, _ = noisy_pair(np.random.default_rng(5), 80, 520)
-    weights = SpatialConsistency(0.1, max_seeds=64)(pair)
+    weights = SpatialConsistency(0.1, max_seeds=64)(pair)[0]
     assert weights[:80].mean() > 0.8
 
 
 def test_matches_without_a_common_motion_get_no_confidence() -> None:
     """Random matches have few inliers; none, one and two are no pose at all."""
     pair, _ = noisy_pair(np.random.default_rng(1), 0, 300)
-    assert PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimate(pair).confidence < 0.3
+    assert PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimates(pair)[0].confidence < 0.3
     for count in (0, 1, 2):
         pair, _ = noisy_pair(np.random.default_rng(1), count, 0)
-        empty = PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimate(pair)
+        empty = PairwiseRegistration(SpatialConsistency(0.1), 0.1).estimates(pair)[0]
         assert empty.inliers == 0
         assert empty.confidence < 1e-6
         np.testing.assert_array_equal(empty.T_i_j, np.eye(4))
@@ -114,16 +115,16 @@ def test_what_one_sensor_saw_through_contradicts_what_stands_there_for_the_other
     """The same corner agrees with itself; a box where the other saw the floor does not."""
     empty, full = box_corner(False), box_corner(True)
     eye = torch.eye(4, dtype=torch.float64)
-    assert contradiction(empty, empty, eye, 0.1) == 0
-    assert contradiction(full, full, eye, 0.1) == 0
+    assert visibility(empty, empty, eye, 0.1).contradiction == 0
+    assert visibility(full, full, eye, 0.1).contradiction == 0
     boxes = len(full.points) - len(empty.points)
-    seen = contradiction(empty, full, eye, 0.1)
+    seen = visibility(empty, full, eye, 0.1).contradiction
     # Its points are in front of the empty corner; seen from the box, the floor is only hidden.
     assert 0.8 * boxes < seen * (len(full.points) + len(empty.points)) <= 1.2 * boxes
-    assert contradiction(full, empty, eye, 0.1) == seen
+    assert visibility(full, empty, eye, 0.1).contradiction == seen
     far = eye.clone()
     far[:3, 3] = 50
-    assert contradiction(full, full, far, 0.1) == 0  # nothing seen in common
+    assert visibility(full, full, far, 0.1).contradiction == 0  # nothing seen in common
 
 
 def test_evidence_shrinks_with_the_contradiction() -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +13,7 @@ from numpy.typing import ArrayLike
 HALF = 24.0
 SLOPE = 2.6
 DISPUTED = 0.06
+LARGEST_LOGIT = 15.0  # beyond lies certainty, which no finite number of scenes can teach
 
 
 def inlier_confidence(inliers: ArrayLike) -> FloatArray:
@@ -31,3 +34,8 @@ def undisputed(contradiction: float) -> float:
     left at 6 %, a ninth at 10 %.
     """
     return 1 / (1 + (contradiction / DISPUTED) ** 4)
+
+
+def inliers_worth(logit: float) -> float:
+    """Return how many inliers `inlier_confidence` gives the same probability, from its logit."""
+    return HALF * math.exp(min(max(logit, -LARGEST_LOGIT), LARGEST_LOGIT) / SLOPE)

@@ -28,21 +28,27 @@ def distances(points: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class SpatialConsistency:
     """
-    Weights correspondences by the rigid motion that the most of them agree on.
+    Weights correspondences by the rigid motions that the most of them agree on.
 
     inlier_distance: metres within which a correspondence agrees with a motion. neighbors: the
     compatible partners that a seed's motion is fitted to. max_seeds: motions tried for a pair.
+    motions: of these that are returned, the best and those that are quite others.
     """
 
     inlier_distance: float
     neighbors: int = 20
     max_seeds: int = 512
+    motions: int = 3
 
     def __call__(self, pair: Correspondences) -> Tensor:
-        """Return (K,) weights in [0, 1]: 1 at the best motion, 0 from the inlier distance on."""
+        """
+        Return weights (M, K) in [0, 1] for at most `motions` motions, the best one first.
+
+        They are 1 at the motion and 0 from the inlier distance on.
+        """
         source, target = pair.points_j, pair.points_i
         if len(source) < 3:
-            return source.new_zeros(len(source))
+            return source.new_zeros(1, len(source))
         change = (distances(source) - distances(target)).abs()
         hard = (change < self.inlier_distance / 2).to(source.dtype)
         soft = (1 - (change / self.inlier_distance).square()).clamp(min=0)
@@ -51,10 +57,23 @@ class SpatialConsistency:
         common = (hard[seeds] @ hard) * hard[seeds]  # SC2: partners that two have in common
         count = min(self.neighbors, len(source))
         weights, members = common.topk(count, dim=1)
-        motions, _ = weighted_procrustes(source[members], target[members], weights + 1e-6)
-        distance = residuals(motions, source.expand(len(seeds), -1, -1), target)
+        fitted, _ = weighted_procrustes(source[members], target[members], weights + 1e-6)
+        distance = residuals(fitted, source.expand(len(seeds), -1, -1), target)
         agreement = (1 - (distance / self.inlier_distance).square()).clamp(min=0)
-        return agreement[agreement.sum(1).argmax()]
+        return agreement[self._distinct(agreement)]
+
+    def _distinct(self, agreement: Tensor) -> list[int]:
+        """Return the best rows, none of which agrees with half of what a better one agrees with."""
+        score, found = agreement.sum(1), list[int]()
+        for _ in range(self.motions):
+            best = int(score.argmax())
+            if found and score[best] <= 0:
+                break
+            found.append(best)
+            common = (agreement > 0).to(score.dtype) @ (agreement[best] > 0).to(score.dtype)
+            own = (agreement > 0).sum(1).clamp(min=1)
+            score = torch.where(common > own / 2, torch.zeros_like(score), score)
+        return found
 
     def _seeds(self, hard: Tensor, soft: Tensor) -> Tensor:
         """Return the correspondences to start from: all, or the best by two measures."""

@@ -47,4 +47,5 @@ def match(
 ) -> Correspondences:
     """Return the mutual nearest neighbours of two fragments as point pairs."""
     rows_i, rows_j = mutual_nearest_neighbors(features_i.descriptors, features_j.descriptors)
-    return Correspondences(i, j, features_i.points[rows_i], features_j.points[rows_j])
+    return Correspondences(
+        i, j, rows_i, rows_j, features_i.points[rows_i], features_j.points[rows_j])

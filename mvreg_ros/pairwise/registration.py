@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mvreg_ros.pairwise.confidence import inlier_confidence, undisputed
+from mvreg_ros.pairwise.confidence import inlier_confidence, inliers_worth, undisputed
+from mvreg_ros.pairwise.evidence import evidence_for
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.pairwise.matching import match
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
-from mvreg_ros.pairwise.visibility import contradiction
+from mvreg_ros.pairwise.visibility import visibility
 from mvreg_ros.types import Correspondences, FragmentFeatures, PairRegistration
 import torch
 from torch import Tensor
@@ -22,36 +23,46 @@ class PairwiseRegistration:
     """
     Registers a pair of described fragments.
 
-    psi_init: weights of the correspondences (Eq. 4). inlier_distance: metres within which a
-    correspondence agrees with a pose. refits: rounds in which the weights follow the residuals of
-    the last pose, as psi_iter's do. checked_inliers: poses with fewer are too weak to be used, and
-    are not held against what the sensors saw.
+    psi_init: weights (M, K) of the correspondences (Eq. 4) for one or more motions, the best
+    first. inlier_distance: metres within which a correspondence agrees with a pose. zeta: logits
+    of the confidence from the evidence for a pose; without it inliers and contradictions are
+    counted. refits: rounds in which the weights follow the residuals of the last pose, as
+    psi_iter's do. checked_inliers: poses with fewer are too weak to be used, and are not held
+    against what the sensors saw.
     """
 
     psi_init: Callable[[Correspondences], Tensor]
     inlier_distance: float
+    zeta: Callable[[Tensor], Tensor] | None = None
     refits: int = 3
-    checked_inliers: int = 20
+    checked_inliers: int = 15
 
     def __call__(
         self, i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures
     ) -> PairRegistration:
-        """Return T_i_j; where nothing supports one, the identity with confidence 0."""
-        found = self.estimate(match(i, j, features_i, features_j))
-        if found.inliers < self.checked_inliers:
-            return found
-        share = contradiction(
-            features_i, features_j, torch.from_numpy(found.T_i_j), self.inlier_distance
-        )
-        evidence = found.inliers * undisputed(share)
-        return replace(found, evidence=evidence, confidence=float(inlier_confidence(evidence)))
+        """Return the T_i_j with most evidence; without any, the identity with confidence 0."""
+        pair = match(i, j, features_i, features_j)
+        found = self.estimates(pair)
+        most = [pose.inliers for pose in found]
+        checked = [
+            self.checked(pose, max(most[:k] + most[k + 1:], default=0), pair, features_i,
+                         features_j)
+            for k, pose in enumerate(found)
+        ]
+        return max(checked, key=lambda pose: pose.evidence)
 
-    def estimate(self, pair: Correspondences) -> PairRegistration:
-        """Return the relative pose that the correspondences support, with no further check."""
+    def estimates(self, pair: Correspondences) -> list[PairRegistration]:
+        """Return the relative poses that correspondences support, with no further check."""
         # What is small and delicate is done on the CPU in double precision.
         weights, source, target = (
             x.to('cpu', torch.float64) for x in (self.psi_init(pair), pair.points_j, pair.points_i)
         )
+        return [self.estimate(pair, w, source, target) for w in weights]
+
+    def estimate(
+        self, pair: Correspondences, weights: Tensor, source: Tensor, target: Tensor
+    ) -> PairRegistration:
+        """Return the relative pose that follows from the first weights (K,)."""
         T, valid = weighted_procrustes(source, target, weights)
         for _ in range(self.refits):
             weights = psi_iter(residuals(T, source, target), self.inlier_distance) * valid
@@ -64,6 +75,25 @@ class PairwiseRegistration:
             pair.i, pair.j, T.numpy(), inliers, float(inliers),
             float(inlier_confidence(inliers)), information.numpy(),
         )
+
+    def checked(
+        self, found: PairRegistration, rival: int, pair: Correspondences,
+        features_i: FragmentFeatures, features_j: FragmentFeatures,
+    ) -> PairRegistration:
+        """Return a pose with the evidence that is left when all is held against it."""
+        if found.inliers < self.checked_inliers:
+            return found
+        T = torch.from_numpy(found.T_i_j)
+        seen = visibility(features_i, features_j, T, self.inlier_distance)
+        if self.zeta is None:
+            evidence = found.inliers * undisputed(seen.contradiction)
+        else:
+            residual = residuals(T.to(pair.points_i), pair.points_j, pair.points_i)
+            logit = self.zeta(evidence_for(
+                pair, features_i, features_j, T, residual, rival / found.inliers, seen,
+                self.inlier_distance)[None])
+            evidence = inliers_worth(float(logit))
+        return replace(found, evidence=evidence, confidence=float(inlier_confidence(evidence)))
 
 
 def psi_iter(residual: Tensor, inlier_distance: float) -> Tensor:

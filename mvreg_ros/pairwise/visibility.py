@@ -10,6 +10,8 @@ corner of one fits that of another; what stands in them does not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mvreg_ros.features.neighbors import radius_neighbors
 from mvreg_ros.types import FragmentFeatures
 import torch
@@ -18,12 +20,26 @@ from torch import Tensor
 MAX_POINTS = 2500  # of each fragment that are held against what the other saw
 
 
-def contradiction(
+@dataclass(frozen=True)
+class Visibility:
+    """How many of the `points` that were compared agree with a pose, and how many contradict."""
+
+    agree: int
+    contradict: int
+    points: int
+
+    @property
+    def contradiction(self) -> float:
+        """Share of the commonly seen points that contradict, in [0, 1]."""
+        return self.contradict / max(1, self.agree + self.contradict)
+
+
+def visibility(
     target: FragmentFeatures, source: FragmentFeatures, T_target_source: Tensor,
     tolerance: float, max_angle: float = 0.03,
-) -> float:
+) -> Visibility:
     """
-    Return the share of the commonly seen keypoints that contradict the pose, in [0, 1].
+    Return what the keypoints of either fragment say that the other's sensor should have seen.
 
     tolerance: metres; points that differ by less agree, points more than twice as far in front of
     everything that the other sensor saw in their direction contradict. max_angle: rad between the
@@ -33,11 +49,13 @@ def contradiction(
     there = source.points @ T[:3, :3].T + T[:3, 3]
     back = (target.points - T[:3, 3]) @ T[:3, :3]
     counts = torch.zeros(2, dtype=torch.int64)
+    total = 0
     for points, seen in ((there, target), (back, source)):
         points = points[:: 1 + len(points) // MAX_POINTS]
         counts += agreement(points, seen, tolerance, max_angle).cpu()
+        total += len(points)
     agree, contradict = counts.tolist()
-    return contradict / max(1, agree + contradict)
+    return Visibility(agree, contradict, total)
 
 
 def agreement(
