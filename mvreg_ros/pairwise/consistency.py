@@ -63,7 +63,7 @@ class SpatialConsistency:
         return agreement[self._distinct(agreement)]
 
     def _distinct(self, agreement: Tensor) -> list[int]:
-        """Return the best rows, none of which agrees with half of what a better one agrees with."""
+        """Return the best rows that share less than half of what they agree with."""
         score, found = agreement.sum(1), list[int]()
         for _ in range(self.motions):
             best = int(score.argmax())
