@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 from mvreg_ros.types import FloatArray
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import Tensor
+
+Share = TypeVar('Share', float, Tensor)
 
 HALF = 24.0
 SLOPE = 2.6
@@ -26,11 +30,11 @@ def inlier_confidence(inliers: ArrayLike) -> FloatArray:
     return 1 / (1 + (HALF / count) ** SLOPE)
 
 
-def undisputed(contradiction: float) -> float:
+def undisputed(contradiction: Share) -> Share:
     """
-    Return what is left of the evidence for a pose that contradicts the sensors, in [0, 1].
+    Return what is left of the evidence for poses that contradict the sensors, in [0, 1].
 
-    contradiction: share of the commonly seen points that do, see `pairwise/visibility.py`. Half is
+    contradiction: shares of the commonly seen points that do, see `pairwise/visibility.py`. Half is
     left at 6 %, a ninth at 10 %.
     """
     return 1 / (1 + (contradiction / DISPUTED) ** 4)

@@ -9,6 +9,7 @@ says about a pose rather than on pooled features, since few scenes are enough to
 
 from __future__ import annotations
 
+from mvreg_ros.pairwise.confidence import HALF, SLOPE, undisputed
 from mvreg_ros.pairwise.visibility import Visibility
 from mvreg_ros.types import Correspondences, FragmentFeatures
 import torch
@@ -59,6 +60,13 @@ def evidence_for(
 
 def _log(x: float) -> float:
     return float(torch.log1p(torch.tensor(float(x))))
+
+
+def counted(evidence: Tensor) -> Tensor:
+    """Return logits (N,) from inliers and contradictions alone: nothing is learned."""
+    inliers = evidence[:, NAMES.index('log inliers')].expm1()
+    left = undisputed(evidence[:, NAMES.index('contradiction')])
+    return SLOPE * (inliers * left / HALF).log()
 
 
 class EvidenceNetwork(nn.Module):

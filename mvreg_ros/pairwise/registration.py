@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mvreg_ros.pairwise.confidence import inlier_confidence, inliers_worth, undisputed
-from mvreg_ros.pairwise.evidence import evidence_for
+from mvreg_ros.pairwise.confidence import inlier_confidence, inliers_worth
+from mvreg_ros.pairwise.evidence import counted, evidence_for, NAMES
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.pairwise.matching import match
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
@@ -25,15 +25,14 @@ class PairwiseRegistration:
 
     psi_init: weights (M, K) of the correspondences (Eq. 4) for one or more motions, the best
     first. inlier_distance: metres within which a correspondence agrees with a pose. zeta: logits
-    of the confidence from the evidence for a pose; without it inliers and contradictions are
-    counted. refits: rounds in which the weights follow the residuals of the last pose, as
-    psi_iter's do. checked_inliers: poses with fewer are too weak to be used, and are not held
-    against what the sensors saw.
+    of the confidence from the evidence for poses, see `evidence_for`. refits: rounds in which the
+    weights follow the residuals of the last pose, as psi_iter's do. checked_inliers: poses with
+    fewer are too weak to be used, and are not held against what the sensors saw.
     """
 
     psi_init: Callable[[Correspondences], Tensor]
     inlier_distance: float
-    zeta: Callable[[Tensor], Tensor] | None = None
+    zeta: Callable[[Tensor], Tensor] = counted
     refits: int = 3
     checked_inliers: int = 15
 
@@ -43,21 +42,41 @@ class PairwiseRegistration:
         """Return the T_i_j with most evidence; without any, the identity with confidence 0."""
         pair = match(i, j, features_i, features_j)
         found = self.estimates(pair)
-        most = [pose.inliers for pose in found]
-        checked = [
-            self.checked(pose, max(most[:k] + most[k + 1:], default=0), pair, features_i,
-                         features_j)
-            for k, pose in enumerate(found)
-        ]
-        return max(checked, key=lambda pose: pose.evidence)
+        evidence = self.evidence(found, pair, features_i, features_j)
+        if not len(evidence):
+            return found[0]
+        worth = [inliers_worth(logit) for logit in self.zeta(evidence).tolist()]
+        best = max(range(len(worth)), key=worth.__getitem__)
+        return replace(found[best], evidence=worth[best],
+                       confidence=float(inlier_confidence(worth[best])))
+
+    def evidence(
+        self, found: list[PairRegistration], pair: Correspondences,
+        features_i: FragmentFeatures, features_j: FragmentFeatures,
+    ) -> Tensor:
+        """Return (M, C) what speaks for the first M poses, those with inliers enough."""
+        rows = []
+        for k, pose in enumerate(found):
+            if pose.inliers < self.checked_inliers:
+                break
+            rival = max((other.inliers for other in found[:k] + found[k + 1:]), default=0)
+            T = torch.from_numpy(pose.T_i_j)
+            rows.append(evidence_for(
+                pair, features_i, features_j, T,
+                residuals(T.to(pair.points_i), pair.points_j, pair.points_i),
+                rival / pose.inliers,
+                visibility(features_i, features_j, T, self.inlier_distance),
+                self.inlier_distance))
+        return torch.stack(rows) if rows else torch.zeros(0, len(NAMES))
 
     def estimates(self, pair: Correspondences) -> list[PairRegistration]:
-        """Return the relative poses that correspondences support, with no further check."""
+        """Return the relative poses that correspondences support, the most inliers first."""
         # What is small and delicate is done on the CPU in double precision.
         weights, source, target = (
             x.to('cpu', torch.float64) for x in (self.psi_init(pair), pair.points_j, pair.points_i)
         )
-        return [self.estimate(pair, w, source, target) for w in weights]
+        found = [self.estimate(pair, w, source, target) for w in weights]
+        return sorted(found, key=lambda pose: -pose.inliers)
 
     def estimate(
         self, pair: Correspondences, weights: Tensor, source: Tensor, target: Tensor
@@ -75,25 +94,6 @@ class PairwiseRegistration:
             pair.i, pair.j, T.numpy(), inliers, float(inliers),
             float(inlier_confidence(inliers)), information.numpy(),
         )
-
-    def checked(
-        self, found: PairRegistration, rival: int, pair: Correspondences,
-        features_i: FragmentFeatures, features_j: FragmentFeatures,
-    ) -> PairRegistration:
-        """Return a pose with the evidence that is left when all is held against it."""
-        if found.inliers < self.checked_inliers:
-            return found
-        T = torch.from_numpy(found.T_i_j)
-        seen = visibility(features_i, features_j, T, self.inlier_distance)
-        if self.zeta is None:
-            evidence = found.inliers * undisputed(seen.contradiction)
-        else:
-            residual = residuals(T.to(pair.points_i), pair.points_j, pair.points_i)
-            logit = self.zeta(evidence_for(
-                pair, features_i, features_j, T, residual, rival / found.inliers, seen,
-                self.inlier_distance)[None])
-            evidence = inliers_worth(float(logit))
-        return replace(found, evidence=evidence, confidence=float(inlier_confidence(evidence)))
 
 
 def psi_iter(residual: Tensor, inlier_distance: float) -> Tensor:
