@@ -34,7 +34,7 @@ def undisputed(contradiction: Share) -> Share:
     """
     Return what is left of the evidence for poses that contradict the sensors, in [0, 1].
 
-    contradiction: shares of the commonly seen points that do, see `pairwise/visibility.py`. Half is
+    contradiction: shares of the commonly seen points that do, see pairwise/visibility.py. Half is
     left at 6 %, a ninth at 10 %.
     """
     return 1 / (1 + (contradiction / DISPUTED) ** 4)

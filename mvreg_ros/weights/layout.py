@@ -13,6 +13,7 @@ from dataclasses import replace
 import re
 
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
+from mvreg_ros.pairwise.evidence import EvidenceNetwork
 from mvreg_ros.types import InputError
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ PARTS = {
     'phi': 'FCGF descriptor', 'matching': 'temperature of the correspondences',
     'psi_init': 'first registration block', 'psi_iter': 'registration block of later rounds',
     'zeta': 'confidence block', 'beta': 'weight in the harmonic mean',
+    'evidence': 'confidence of method consistency',
 }
 # Names in the joint model, in files of registration blocks alone, in those of OANet, from which
 # these come, and in those of FCGF alone.
@@ -34,7 +36,7 @@ PUBLISHED = (
 # Without these method lmpcr cannot run. Where zeta is missing inliers are counted; the temperature
 # and beta have first values.
 NEEDED = ('phi', 'psi_init', 'psi_iter')
-BUFFERS = ('.running_mean', '.running_var', '.num_batches_tracked')
+BUFFERS = ('.running_mean', '.running_var', '.num_batches_tracked', '.mean', '.deviation')
 MAX_CHANNELS = 4096
 NAMES_SHOWN = 3
 
@@ -121,6 +123,8 @@ def check(tensors: Mapping[str, Tensor], config: LmpcrConfig) -> None:
     """
     with torch.device('meta'):
         expected = {name: tensor.shape for name, tensor in Lmpcr(config).state_dict().items()}
+        expected |= {f'evidence.{name}': tensor.shape
+                     for name, tensor in EvidenceNetwork().state_dict().items()}
     parts = parts_of(tensors)
     if not set(parts) & set(PARTS):
         raise InputError(f'no part of the network is there, but {shortened(list(tensors))}: '
