@@ -34,6 +34,7 @@ NETWORK = {
 FCGF = {'data': DATA, 'loop': LOOP, 'network': NETWORK, 'pairs': 2, 'overlap': 0.2,
         'validation_pairs': 3}
 REGISTRATION = {
+    'method': 'lmpcr',
     'data': DATA, 'loop': LOOP, 'weights': 'features/weights.safetensors', 'points': 150,
     'width': 8, 'clusters': 10, 'pairs': 2, 'late': 2, 'turn_start': 1, 'turn_steps': 0,
     'others': 0.5, 'validation_pairs': 3,

@@ -21,13 +21,16 @@ from mvreg_ros.training.stage import Stage
 from mvreg_ros.types import InputError, no_progress
 import torch
 
-# The classes that train the features and the other stages.
-DESCRIPTORS = {
-    'cylinder': 'descriptor.DescriptorStage',
-    'fcgf': 'fcgf.FcgfStage',
-}
+# The classes that train each stage, by a setting of that stage.
 STAGES = {
-    'registration': 'registration.RegistrationStage',
+    'features': ('descriptor', {
+        'cylinder': 'descriptor.DescriptorStage',
+        'fcgf': 'fcgf.FcgfStage',
+    }),
+    'registration': ('method', {
+        'consistency': 'evidence.EvidenceStage',
+        'lmpcr': 'registration.RegistrationStage',
+    }),
 }
 
 
@@ -59,17 +62,15 @@ def run(args: Namespace) -> None:
 
 def stage_class(stage: str, values: dict[str, Any]) -> type[Stage]:
     """
-    Return what trains a stage; of features, what the setting `descriptor` names, which is taken.
+    Return what trains a stage; the setting that says so is taken out of the values.
 
-    Raises InputError for a descriptor that cannot be trained.
+    Raises InputError for one that does not exist.
     """
-    path = STAGES.get(stage)
-    if path is None:
-        name = values.pop('descriptor', None)
-        if name not in DESCRIPTORS:
-            raise InputError(f"descriptor: must be one of {', '.join(DESCRIPTORS)}: got {name!r}")
-        path = DESCRIPTORS[name]
-    module, class_name = path.split('.')
+    setting, classes = STAGES[stage]
+    name = values.pop(setting, None)
+    if name not in classes:
+        raise InputError(f"{setting}: must be one of {', '.join(classes)}: got {name!r}")
+    module, class_name = classes[name].split('.')
     kind: type[Stage] = getattr(import_module(f'mvreg_ros.training.{module}'), class_name)
     return kind
 
