@@ -209,6 +209,18 @@ def test_only_whole_parts_are_saved(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_one_changed_number_is_noticed(tmp_path: Path) -> None:
+    """The last bit of the file is another, which no shape tells."""
+    path = tmp_path / 'weights.safetensors'
+    save_weights(path, Lmpcr(TINY).state_dict(), {'config': TINY.to_json(), 'source': 'x'})
+    load_weights(path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match='holds other numbers than were written'):
+        load_weights(path)
+
+
 @pytest.mark.parametrize(('metadata', 'message'), [
     (None, 'is a safetensors file, but not of mvreg_ros'),
     ({'format': 'pt'}, 'is a safetensors file, but not of mvreg_ros'),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+import hashlib
 import json
 from pathlib import Path
 
@@ -29,7 +30,9 @@ class Weights:
     """
     The weights of some or all parts of the network, under the names of `Lmpcr`.
 
-    metadata: 'config', the JSON of an `LmpcrConfig`, and 'source', where they come from.
+    metadata: 'config', the JSON of an `LmpcrConfig`, and texts on where they come from: 'source',
+    and for what was trained here also the settings, the data, the commit and the figures. A
+    checksum stands beside them in the file.
     """
 
     tensors: dict[str, Tensor]
@@ -55,7 +58,8 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
             'cpu', torch.float32 if tensor.is_floating_point() else torch.int64).contiguous()
         for name, tensor in weights.tensors.items()
     }
-    text = json.dumps({**metadata, 'version': VERSION}, sort_keys=True)
+    text = json.dumps(
+        {**metadata, 'version': VERSION, 'sha256': digest(plain)}, sort_keys=True)
     write_atomic(path, save(plain, {KEY: text}))
 
 
@@ -74,12 +78,23 @@ def load_weights(path: Path) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         weights = Weights(tensors, metadata)
         check(tensors, weights.config)
+        if metadata.pop('sha256') != digest(tensors):
+            raise InputError('holds other numbers than were written: download or convert it again')
     except InputError as error:
         raise InputError(f'{path}: {one_line(error)}') from error
     except Exception as error:  # a damaged file may raise anything
         raise InputError(f'{path}: is neither a torch checkpoint nor a whole file of weights '
                          f'({one_line(error)}): download or convert it again') from error
     return weights
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the names, shapes and numbers of tensors."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(f'{name} {tuple(tensors[name].shape)}'.encode())
+        found.update(tensors[name].numpy().tobytes())
+    return found.hexdigest()
 
 
 def own_metadata(texts: Mapping[str, str]) -> dict[str, str]:
