@@ -9,8 +9,11 @@ from pathlib import Path
 import subprocess
 import sys
 
-from mvreg_ros.sparse import native
-from mvreg_ros.sparse.engine import open_engine, SparseEngine
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from mvreg_ros.sparse import kernel_map, native, native_operators
+from mvreg_ros.sparse.engine import open_engine
 import numpy as np
 import pytest
 from sparse_inputs import inputs, random_voxels, STRIDES
@@ -48,22 +51,22 @@ def status(process: subprocess.Popen[str]) -> str:
 
 
 def both(
-    engine: SparseEngine, size: int, channels: tuple[int, int], strides: tuple[int, int],
+    voxels: Tensor, size: int, channels: tuple[int, int], strides: tuple[int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[list[Tensor]]:
-    """Return result and gradients by the kernel, and by torch."""
-    features, kernel = inputs(engine, size, channels, strides[0], torch.float32)
-    weight = torch.randn(len(engine.coordinates(strides[1])), channels[1],
-                         generator=torch.Generator().manual_seed(1))
+    """Return result and gradients by the kernel, and by torch, each with its own kernel map."""
     results = []
     for there in (True, False):
-        if not there:
-            monkeypatch.setattr(
-                'mvreg_ros.sparse.native_convolution.serves', lambda *arguments: False)
-        x, w = features.clone(), kernel.clone().requires_grad_()
-        plain = engine.convolve(x, w.detach(), *strides)
-        out = engine.convolve(x.requires_grad_(), w, *strides)
-        results.append([plain, out.detach(), *torch.autograd.grad((out * weight).sum(), (x, w))])
+        with monkeypatch.context() as patch:
+            if not there:
+                patch.setattr(native_operators, 'serves', lambda *tensors, dtype=None: False)
+            engine = open_engine('torch', voxels)
+            x, w = inputs(engine, size, channels, strides[0], torch.float32)
+            plain = engine.convolve(x, w, *strides)
+            out = engine.convolve(x.requires_grad_(), w.requires_grad_(), *strides)
+            weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+            gradients = torch.autograd.grad((out * weight).sum(), (x, w))
+        results.append([plain, out.detach(), *gradients])
     return results
 
 
@@ -92,18 +95,30 @@ def test_the_kernel_gives_what_torch_gives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Values and gradients to 1e-5 of their scale; up and down; sizes that fit no tile."""
-    engine = open_engine('torch', random_voxels(0, 1500))
-    for one, other in zip(*both(engine, size, channels, strides, monkeypatch), strict=True):
+    results = both(random_voxels(0, 1500), size, channels, strides, monkeypatch)
+    for one, other in zip(*results, strict=True):
         assert_equal_to_scale(one, other)
+
+
+@given(arrays(np.int32, st.integers(1, 500), elements=st.integers(-3, 9)), st.data())
+def test_the_pairs_are_those_that_torch_finds(cells: np.ndarray, data: st.DataObject) -> None:
+    """Whatever the cells hold, and of rows there may be none."""
+    places = data.draw(st.lists(st.integers(0, len(cells) - 1)))
+    across = data.draw(st.lists(st.integers(-min(places, default=0),
+                                            len(cells) - 1 - max(places, default=0)), min_size=1))
+    arguments = [torch.tensor(values, dtype=torch.int32) for values in (cells, places, across)]
+    found, expected = native_operators.find_pairs(*arguments), kernel_map.find_pairs(*arguments)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+    assert found[2] == expected[2]
 
 
 @pytest.mark.parametrize('count', [0, 1])
 def test_no_voxels_and_one(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing in, nothing out; one voxel meets the centre of a kernel."""
-    engine = open_engine('torch', torch.full((count, 4), 3))
     for strides in STRIDES:
         for channels in ((1, 4), (6, 32)):
-            results = both(engine, 3, channels, strides, monkeypatch)
+            results = both(torch.full((count, 4), 3), 3, channels, strides, monkeypatch)
             for one, other in zip(*results, strict=True):
                 assert_equal_to_scale(one, other)
 

@@ -51,7 +51,8 @@ class Bricks:
         dense = values.new_full(((len(self._corners) + 1) * SIDE**3, *values.shape[1:]), fill)
         dense.index_copy_(0, self._cells, values)
         place, side, cell = layout(reach, targets.device)
-        bricks = torch.searchsorted(self._corners, targets >> 3 * LOG_SIDE, out_int32=True)
+        corners, bricks = torch.unique_consecutive(targets >> 3 * LOG_SIDE, return_inverse=True)
+        bricks = torch.searchsorted(self._corners, corners, out_int32=True).index_select(0, bricks)
         for first in range(0, len(self._corners), MAX_BRICKS):
             sources = self._around[first:first + MAX_BRICKS]
             for dim in (3, 2, 1):
@@ -60,7 +61,7 @@ class Bricks:
             begin, end = torch.searchsorted(
                 bricks, bricks.new_tensor([first, first + MAX_BRICKS])).tolist()
             yield (
-                place[targets[begin:end] & SIDE**3 - 1]
+                place.index_select(0, targets[begin:end] & SIDE**3 - 1)
                 + (bricks[begin:end] - first) * (SIDE + 2 * reach)**3, cells)
 
 

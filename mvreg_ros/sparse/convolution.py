@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mvreg_ros.sparse import native_convolution
+from mvreg_ros.sparse import native_operators
 from mvreg_ros.sparse.bricks import Bricks
 from mvreg_ros.sparse.kernel_map import Block, offsets, size_of
 import torch
@@ -35,17 +35,18 @@ class SparseConvolution(torch.autograd.Function):
         """Return (rows, Cout); adjoint: the map back, and whether it has the kernel flipped."""
         ctx.save_for_backward(features, kernel)
         ctx.blocks, ctx.adjoint = blocks, adjoint
-        if native_convolution.serves(features, kernel):
-            return native_convolution.convolve_pairs(features, kernel, blocks, rows)
+        if native_operators.serves(features, kernel):
+            return native_operators.convolve_pairs(features, kernel, blocks, rows)
         out = features.new_empty(rows, kernel.shape[2])
-        products = products_of(blocks, out)
+        gathered, products = scratch(blocks, features, out)
         kernels = kernel.unbind()
         for block in blocks:
             pairs = zip(block.inputs.split(block.counts), kernels,
                         products[:len(block.inputs)].split(block.counts), strict=True)
             # One offset at a time, so that what was gathered is multiplied while in the cache.
             for inputs, weight, product in pairs:
-                torch.mm(features.index_select(0, inputs), weight, out=product)
+                some = torch.index_select(features, 0, inputs, out=gathered[:len(inputs)])
+                torch.mm(some, weight, out=product)
             out[block.first:block.last] = add_up(block, products)
         return out
 
@@ -58,16 +59,16 @@ class SparseConvolution(torch.autograd.Function):
         gradient = gradient.contiguous()
         blocks, flipped = ctx.adjoint()
         d_features = d_kernel = None
-        if not native_convolution.serves(features, kernel):
+        if not native_operators.serves(features, kernel):
             d_features, d_kernel = gradients(
                 features, kernel, gradient, blocks, flipped, needs_features, needs_kernel)
         else:
             if needs_features:
                 adjoint = (kernel.flip(0) if flipped else kernel).transpose(1, 2)
-                d_features = native_convolution.convolve_pairs(
+                d_features = native_operators.convolve_pairs(
                     gradient, adjoint, blocks, len(features))
             if needs_kernel:
-                d_kernel = native_convolution.kernel_gradient(
+                d_kernel = native_operators.kernel_gradient(
                     features, gradient, ctx.blocks, len(kernel))
         return d_features, d_kernel, None, None, None
 
@@ -79,7 +80,7 @@ def gradients(
     """Return the gradients of features and kernel, from one gather of `gradient`."""
     d_features = torch.empty_like(features)
     d_kernel = torch.zeros_like(kernel)
-    products = products_of(blocks, d_features)
+    gathered, products = scratch(blocks, gradient, d_features)
     weights = list(zip(kernel.transpose(1, 2).unbind(), d_kernel.unbind(), strict=True))
     if flipped:
         weights.reverse()
@@ -87,20 +88,23 @@ def gradients(
         pairs = zip(block.inputs.split(block.counts), block.outputs.split(block.counts),
                     weights, products[:len(block.inputs)].split(block.counts), strict=True)
         for inputs, outputs, (weight, d_weight), product in pairs:
-            gathered = gradient.index_select(0, inputs)
+            some = torch.index_select(gradient, 0, inputs, out=gathered[:len(inputs)])
             if needs_kernel:
-                some = features[block.first:block.last].index_select(0, outputs)
-                d_weight.addmm_(some.t(), gathered)
+                other = features[block.first:block.last].index_select(0, outputs)
+                d_weight.addmm_(other.t(), some)
             if needs_features:
-                torch.mm(gathered, weight, out=product)
+                torch.mm(some, weight, out=product)
         if needs_features:
             d_features[block.first:block.last] = add_up(block, products)
     return d_features if needs_features else None, d_kernel if needs_kernel else None
 
 
-def products_of(blocks: list[Block], rows: Tensor) -> Tensor:
-    """Return memory for the products of any of the blocks, to be added up to rows like these."""
-    return rows.new_empty(max((len(b.inputs) for b in blocks), default=0), rows.shape[1])
+def scratch(blocks: list[Block], features: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return memory for the rows gathered for any offset, and for the products of any block."""
+    gathered = max((max(b.counts) for b in blocks), default=0)
+    products = max((len(b.inputs) for b in blocks), default=0)
+    return (features.new_empty(gathered, features.shape[1]),
+            out.new_empty(products, out.shape[1]))
 
 
 def add_up(block: Block, products: Tensor) -> Tensor:
@@ -124,10 +128,16 @@ class FewChannelsConvolution(torch.autograd.Function):
         """Return (targets, Cout)."""
         ctx.save_for_backward(features, kernel)
         ctx.neighborhoods = source, targets, mirrored
-        if native_convolution.serves(features, kernel):
-            return native_convolution.convolve_lines(features, kernel, source, targets, mirrored)
         weight = (kernel.flip(0) if mirrored else kernel).flatten(0, 1)
         out = features.new_empty(len(targets), kernel.shape[2])
+        if native_operators.serves(features, kernel):
+            size, first = size_of(kernel), 0
+            across, reach = offsets(size, mirrored, targets.device)
+            for places, cells in source.around(features.squeeze(1), 0, targets, reach):
+                rows = native_operators.convolve_lines(cells, places, across[::size], weight)
+                out[first:first + len(rows)] = rows
+                first += len(rows)
+            return out
         for first, around in neighborhoods(features, kernel, source, targets, mirrored):
             torch.mm(around, weight, out=out[first:first + len(around)])
         return out
@@ -152,9 +162,9 @@ def neighborhoods(
     size, channels = size_of(kernel), features.shape[1]
     across, reach = offsets(size, mirrored, targets.device)
     most = max(1, MAX_CELLS // (len(across) * channels))
-    values = features.squeeze(1) if channels == 1 else features  # four times as fast to look up
     first = 0
-    for places, cells in source.around(values, 0, targets, reach):
+    # A single channel is looked up four times as fast without its dimension.
+    for places, cells in source.around(features.squeeze(1), 0, targets, reach):
         # Cells that follow one another in x do so in memory: one copy for each line of a kernel.
         lines = cells.as_strided((len(cells) - size + 1, size * channels), (channels, 1))
         for some in places.split(most):

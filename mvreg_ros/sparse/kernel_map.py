@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+from mvreg_ros.sparse import native_operators
 from mvreg_ros.sparse.bricks import Bricks, grid, linear, SIDE
 from mvreg_ros.types import InputError
 import numpy as np
@@ -82,23 +83,24 @@ def kernel_map(
     # Along an axis only every ratio-th cell can hold a voxel.
     most = MAX_PAIRS // (-(-size // ratio))**3
     rows = torch.arange(source.count, dtype=torch.int32, device=targets.device)
+    native = native_operators.serves(rows, dtype=torch.int32)
+    find = native_operators.find_pairs if native else find_pairs
     blocks, first = [], 0
     for places, cells in source.around(rows, -1, targets, reach):
         for some in places.split(most):
-            table = cells.index_select(0, (some + across[:, None]).view(-1)).view(-1, len(some))
-            blocks.append(block(first, table))
+            blocks.append(Block(first, first + len(some), *find(cells, some, across)))
             first += len(some)
     return blocks
 
 
-def block(first: int, table: Tensor) -> Block:
-    """Return the block of a table (K^3, R) of input rows, -1 where there is none."""
+def find_pairs(cells: Tensor, places: Tensor, across: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+    """Return inputs, outputs and counts of a block: what cells there are across from places."""
+    table = cells.index_select(0, (places + across[:, None]).view(-1))
     there = table >= 0
-    pairs = nonzero(there.view(-1))
-    rows = torch.arange(table.shape[1], dtype=torch.int32, device=table.device)
-    return Block(
-        first, first + table.shape[1], table.view(-1).index_select(0, pairs),
-        rows.repeat(len(table)).index_select(0, pairs), there.sum(1).tolist())
+    pairs = nonzero(there)
+    rows = torch.arange(len(places), dtype=torch.int32, device=places.device)
+    return (table.index_select(0, pairs), rows.repeat(len(across)).index_select(0, pairs),
+            there.view(len(across), -1).sum(1).tolist())
 
 
 def nonzero(mask: Tensor) -> Tensor:

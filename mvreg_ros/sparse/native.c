@@ -29,6 +29,25 @@
 
 typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
+// The pairs of a kernel map, by offset: row r meets cells[places[r] + across[k]] unless that is
+// negative. Those of offset k are starts[k] to starts[k + 1] - 1; there is room for rows * offsets.
+void find_pairs(
+    const int32_t *cells, const int32_t *places, int64_t rows, const int32_t *across,
+    int64_t offsets, int32_t *inputs, int32_t *outputs, int64_t *starts)
+{
+    int64_t pairs = 0;
+    for (int64_t k = 0; k < offsets; k++) {
+        starts[k] = pairs;
+        for (int64_t r = 0; r < rows; r++) {
+            const int32_t input = cells[places[r] + across[k]];
+            inputs[pairs] = input;
+            outputs[pairs] = (int32_t)r;
+            pairs += input >= 0;  // else the next pair is written over it
+        }
+    }
+    starts[offsets] = pairs;
+}
+
 // What an offset multiplies: for each line l, `length` values from x + steps[l] of a row of x.
 typedef struct {
     const float *x;

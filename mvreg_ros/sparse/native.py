@@ -29,6 +29,7 @@ FLAGS = ('-O3', '-march=native', '-shared', '-fPIC')
 COMPILER_SECONDS = 120
 POINTER, SIZE = ctypes.c_void_p, ctypes.c_int64
 SIGNATURES = {
+    'find_pairs': (POINTER, POINTER, SIZE, POINTER, SIZE, POINTER, POINTER, POINTER),
     'convolve': (POINTER, SIZE, POINTER, SIZE, SIZE, POINTER, SIZE, POINTER, POINTER, POINTER,
                  SIZE, SIZE, POINTER, SIZE),
     'kernel_gradient': (

@@ -1,18 +1,20 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sparse convolution by the native kernel: float32 on the CPU, the work split over threads."""
+"""The operators of sparse convolution by the native kernel, their work split over threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from mvreg_ros.sparse.bricks import Bricks
-from mvreg_ros.sparse.kernel_map import Block, offsets, size_of
 from mvreg_ros.sparse.native import native_kernel
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from mvreg_ros.sparse.kernel_map import Block
 
 # What the kernel wants the columns of a result to be a multiple of; zeros fill them up.
 COLUMNS = 16
@@ -23,10 +25,22 @@ OFFSETS = 4
 Call = tuple[int, ...]
 
 
-def serves(features: Tensor, kernel: Tensor) -> bool:
-    """Return whether there is a native kernel for these."""
-    return (features.dtype == kernel.dtype == torch.float32
-            and features.device.type == 'cpu' and native_kernel().library is not None)
+def serves(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Return whether there is a native kernel for these tensors: of that type and on the CPU."""
+    return (all(t.dtype == dtype and t.device.type == 'cpu' for t in tensors)
+            and native_kernel().library is not None)
+
+
+def find_pairs(cells: Tensor, places: Tensor, across: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+    """Return inputs, outputs and counts of a block: what cells there are across from places."""
+    rows, offsets = len(places), len(across)
+    inputs, outputs = torch.empty(2, rows * offsets, dtype=torch.int32)
+    starts = torch.empty(offsets + 1, dtype=torch.int64)
+    run('find_pairs', [(
+        cells.data_ptr(), places.data_ptr(), rows, across.data_ptr(), offsets,
+        inputs.data_ptr(), outputs.data_ptr(), starts.data_ptr())])
+    pairs = int(starts[-1])
+    return inputs[:pairs].clone(), outputs[:pairs].clone(), starts.diff().tolist()
 
 
 def convolve_pairs(features: Tensor, kernel: Tensor, blocks: list[Block], rows: int) -> Tensor:
@@ -44,27 +58,26 @@ def convolve_pairs(features: Tensor, kernel: Tensor, blocks: list[Block], rows: 
     return out[:, :kernel.shape[2]].contiguous()
 
 
-def convolve_lines(
-    features: Tensor, kernel: Tensor, source: Bricks, targets: Tensor, mirrored: bool
-) -> Tensor:
-    """Return the products of what lies around each target, line by line, (targets, Cout)."""
-    size, channels = size_of(kernel), features.shape[1]
-    filled = fill_up((kernel.flip(0) if mirrored else kernel).flatten(0, 1))
+def convolve_lines(cells: Tensor, places: Tensor, lines: Tensor, weight: Tensor) -> Tensor:
+    """
+    Return the product of what lies around each place with the weights, (places, Cout).
+
+    Around a place lie the cells from place + line on, for each of lines (L,) int32, that many that
+    weight (L * cells * channels, Cout) has a row for each of their channels.
+    """
+    channels = cells.shape[1:].numel()
+    filled = fill_up(weight)
     columns = filled.shape[1]
-    across, reach = offsets(size, mirrored, targets.device)
-    lines = across[::size] * channels
-    out = features.new_empty(len(targets), columns)
-    done = 0
-    for places, cells in source.around(features.contiguous(), 0, targets, reach):
-        rows = torch.arange(len(places), dtype=torch.int32)
-        starts = torch.tensor([0, len(places)])
-        run('convolve', [
-            (cells.data_ptr(), channels, lines.data_ptr(), len(lines), size * channels,
-             filled.data_ptr(), 1, places.data_ptr(), rows.data_ptr(), starts.data_ptr(),
-             first, last, out[done:].data_ptr(), columns)
-            for first, last in pieces(len(places), ROWS)])
-        done += len(places)
-    return out[:, :kernel.shape[2]].contiguous()
+    out = cells.new_empty(len(places), columns)
+    steps = lines * channels
+    rows = torch.arange(len(places), dtype=torch.int32)
+    starts = torch.tensor([0, len(places)])
+    run('convolve', [
+        (cells.data_ptr(), channels, steps.data_ptr(), len(steps), len(filled) // len(steps),
+         filled.data_ptr(), 1, places.data_ptr(), rows.data_ptr(), starts.data_ptr(),
+         first, last, out.data_ptr(), columns)
+        for first, last in pieces(len(places), ROWS)])
+    return out[:, :weight.shape[1]]
 
 
 def kernel_gradient(
@@ -85,7 +98,8 @@ def kernel_gradient(
 
 def fill_up(values: Tensor) -> Tensor:
     """Return (..., C) with zeros up to a multiple of COLUMNS, contiguous."""
-    return functional.pad(values, (0, -values.shape[-1] % COLUMNS)).contiguous()
+    missing = -values.shape[-1] % COLUMNS
+    return (functional.pad(values, (0, missing)) if missing else values).contiguous()
 
 
 def pieces(count: int, most: int) -> list[tuple[int, int]]:
