@@ -8,7 +8,8 @@ ResUNetBN2C on a real fragment: the sparse engines against the matrix products t
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The floor is one dense product for each
 offset of each convolution, with a row for each pair of voxels, out of and into the same memory
 every time; conv1, of one channel, is one product with a column for each pair of a voxel. The
-backward pass has the two products of each again. Times are of the processor, by medians of rounds
+backward pass has the two products of each again. The engine torch has its turn with the native
+kernel, where there is a compiler, and without. Times are of the processor, by medians of rounds
 in which everything has its turn; memory is what a first forward pass adds to the process.
 """
 
@@ -21,13 +22,16 @@ import os
 from pathlib import Path
 import platform
 import time
+from unittest.mock import patch
 
 from mvreg_ros.data.clouds import read_cloud
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.features.fcgf import ResUNetBN2C
 from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.sparse import native_operators
 from mvreg_ros.sparse.coordinates import sorted_keys
 from mvreg_ros.sparse.engine import ENGINES, open_engine, SparseEngine
+from mvreg_ros.sparse.native import native_kernel
 from mvreg_ros.types import InputError
 import numpy as np
 import torch
@@ -116,6 +120,12 @@ def voxels(root: Path) -> Tensor:
     return coordinates[rows]
 
 
+def without_compiler(work: Work) -> None:
+    """Do the work by torch alone."""
+    with patch.object(native_operators, 'serves', lambda *tensors, dtype=None: False):
+        work()
+
+
 def available(coordinates: Tensor) -> list[str]:
     """Return the engines that are installed."""
     found = []
@@ -126,6 +136,7 @@ def available(coordinates: Tensor) -> list[str]:
             print(f'{name} is left out: {error}')
         else:
             found.append(name)
+    print(f'native kernel: {native_kernel().status}')
     return found
 
 
@@ -153,18 +164,21 @@ def main() -> None:
         network(ones, open_engine(name, coordinates)).sum().backward()
         network.eval()
 
-    engines = available(coordinates)
-    memory = {name: peak_mb(partial(anew, name)) for name in engines}
+    arms: dict[str, tuple[Work, ...]] = {}
+    for name in available(coordinates):
+        there = partial(forward, open_engine(name, coordinates))
+        arms[name] = (partial(anew, name), there, partial(backward, name))
+    if native_kernel().library is not None:
+        there = partial(forward, open_engine('torch', coordinates))
+        works = (partial(anew, 'torch'), there, partial(backward, 'torch'))
+        arms['torch, no compiler'] = tuple(partial(without_compiler, work) for work in works)
+    memory = {name: peak_mb(works[0]) for name, works in arms.items()}
     recording = RecordingEngine(coordinates)
     forward(recording)
     for layer in (network.conv1_tr, network.final):
         recording.products.append((len(coordinates), *layer.kernel.shape))
     products = recording.products
-    arms: dict[str, tuple[Work, ...]] = {
-        'floor': (floor(products, False), floor(products, False), floor(products, True))}
-    for name in engines:
-        there = partial(forward, open_engine(name, coordinates))
-        arms[name] = (partial(anew, name), there, partial(backward, name))
+    arms['floor'] = (floor(products, False), floor(products, False), floor(products, True))
     text = table(measure(arms, args.rounds), memory)
     multiplications = sum(n * c_in * c_out for n, c_in, c_out in products)
     text += (

@@ -3,7 +3,7 @@
 """
 `mvreg doctor`: what is installed, what will be used, what is missing and how to get it.
 
-Modules are imported by name, and only here, so that this file works where all of them are missing.
+What the package requires is imported by name, so that this file works where all of it is missing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import platform
 import re
 import sys
 import warnings
+
+from mvreg_ros.sparse.native import native_kernel
 
 # Shared libraries that Open3D expects from the system, and the Debian packages that have them.
 DEBIAN_PACKAGES = {
@@ -46,6 +48,7 @@ ROS_CURE = (
     'only the node needs it: source a ROS 2 installation, '
     "or pip install 'mvreg_ros[ros-pypi]'"
 )
+NATIVE_CURE = 'sparse convolution in half the time: sudo apt-get install gcc libc6-dev'
 TF2_MSGS_CURE = 'apt package ros-DISTRO-tf2-msgs; without a ROS installation: make setup builds it'
 
 
@@ -106,6 +109,12 @@ def check_device() -> Row:
     return Row('device', True, f'auto is {device}')
 
 
+def check_native_kernel() -> Row:
+    """Say where the native kernel of sparse convolution is, or why there is none."""
+    kernel = native_kernel()
+    return Row('native kernel', True, kernel.status, '' if kernel.library else NATIVE_CURE)
+
+
 def check_middleware() -> Row:
     """Load the middleware of ROS and say which it is."""
     try:
@@ -137,7 +146,7 @@ def check() -> list[Row]:
     rows = [check_python()]
     for name in REQUIRED:
         rows.append(check_module(name, f'pip install {DISTRIBUTIONS.get(name, name)}'))
-    rows.append(check_device())
+    rows += [check_device(), check_native_kernel()]
     rows += check_ros()
     rows += [check_module(name, cure, required=False) for name, cure in OPTIONAL.items()]
     return rows

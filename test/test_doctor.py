@@ -51,3 +51,14 @@ def test_missing_and_broken_modules_have_a_cure(tmp_path: Path) -> None:
 def test_what_is_optional_may_be_missing() -> None:
     row = check_module('no_such_module', 'get it there', required=False)
     assert (row.ok, row.found, row.cure) == (True, 'not installed', 'get it there')
+
+
+def test_the_native_kernel_is_optional(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is switched off, that is said, and how to have it."""
+    monkeypatch.setenv('MVREG_NATIVE', '0')
+    code, rows = doctor(tmp_path)
+    assert code == 0
+    assert rows['native'].startswith('ok')
+    assert 'switched off by MVREG_NATIVE=0  ->  sparse convolution in half' in rows['native']
