@@ -4,8 +4,9 @@
 What the parts of the back end are worth: the same pairwise edges, synchronised in several ways.
 
     python -m benchmarks.ablation ROOT [--scenes NAME ...] [--out ablation.md]
+        [parameters of mvreg evaluate]
 
-ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The edges are those of features fpfh.
+ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The edges are those of method consistency.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from benchmarks.columns import accuracy_table
 from benchmarks.described import describe_scene
 from mvreg_ros.commands.console import ProgressReport
+from mvreg_ros.commands.options import add_parameters, parameter_values
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.evaluation.protocol import SceneResult
 from mvreg_ros.methods.consistency import ConsistencyMethod
@@ -69,8 +71,10 @@ def main() -> None:
     parser.add_argument('root', type=Path)
     parser.add_argument('--scenes', nargs='+', default=())
     parser.add_argument('--out', type=Path, default=Path('ablation.md'))
+    add_parameters(parser)
     args = parser.parse_args()
-    pipeline = MultiviewRegistration.from_pretrained(features='fpfh')
+    pipeline = MultiviewRegistration.from_pretrained(
+        **parameter_values(args) | {'method': 'consistency'})
     method = pipeline.method
     assert isinstance(method, ConsistencyMethod)
     results: dict[str, list[SceneResult]] = {name: [] for name in (*VARIANTS, *REFINED)}

@@ -4,11 +4,14 @@
 Accuracy and time on real scenes, side by side with the peers in one run.
 
     pip install 'mvreg_ros[benchmarks]'
-    python -m benchmarks.accuracy ROOT [--method NAME ...] [--scenes NAME ...] [--out accuracy.md]
+    python -m benchmarks.accuracy ROOT [--ours SETTINGS ...] [--scenes NAME ...]
+        [--out accuracy.md]
 
-ROOT is laid out as `mvreg evaluate 3dmatch` wants it. All run with the same number of threads; set
-OMP_NUM_THREADS. The clouds are read before the clock starts. The peers work on the same pairs and
-the same matches; Open3D's optimisation makes poses of what each finds.
+The first row is the package as it comes. SETTINGS such as features=fpfh,voxel_size=0.03 are
+parameters, and make another row. ROOT is laid out as `mvreg evaluate 3dmatch` wants it. All run
+with the same number of threads; set OMP_NUM_THREADS. The clouds are read before the clock starts.
+The peers work on the same pairs and the same matches; Open3D's optimisation makes poses of what
+each finds.
 """
 
 from __future__ import annotations
@@ -24,14 +27,19 @@ from mvreg_ros.data.clouds import read_fragment
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.evaluation.protocol import peak_memory_mb, SceneResult
 from mvreg_ros.evaluation.run import RecordingRegistration
-from mvreg_ros.parameters import BY_NAME
 from mvreg_ros.types import Fragment, Progress, Registration
 import open3d as o3d
 import torch
+import yaml
 
 Results = dict[str, list[SceneResult]]
 # What Open3D starts from, by the name in the table.
 STARTS = {'its spanning tree': True, 'the identity': False}
+
+
+def settings(text: str) -> dict[str, object]:
+    """Return the parameters in NAME=VALUE,NAME=VALUE ..., values as in the yaml of the node."""
+    return dict(yaml.safe_load('{' + text.replace('=', ': ') + '}'))
 
 
 def peer_registrations(
@@ -49,22 +57,21 @@ def main() -> None:
     """Run every method on every scene and print the table of means."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('root', type=Path)
-    parser.add_argument('--method', nargs='+', choices=BY_NAME['method'].choices,
-                        default=[BY_NAME['method'].default])
-    parser.add_argument('--weights', default=BY_NAME['weights'].default)
+    parser.add_argument('--ours', nargs='+', default=[], metavar='SETTINGS')
     parser.add_argument('--scenes', nargs='+', default=())
     parser.add_argument('--out', type=Path, default=Path('accuracy.md'))
     args = parser.parse_args()
+    ours = {'mvreg_ros': {}, **{f'mvreg_ros, {text}': settings(text) for text in args.ours}}
     results: Results = {}
     for scene in cloud_scenes(args.root, '3dmatch', args.scenes):
         fragments = [read_fragment(path, k) for k, path in enumerate(scene.clouds)]
-        for method in args.method:
-            ours = RecordingRegistration.from_pretrained(method=method, weights=args.weights)
-            progress = ProgressReport(f'mvreg_ros {method}, {scene.name}: ')
-            result = ours.register(fragments, progress)
+        for name, parameters in ours.items():
+            pipeline = RecordingRegistration.from_pretrained(**parameters)
+            progress = ProgressReport(f'{name}, {scene.name}: ')
+            result = pipeline.register(fragments, progress)
             progress.close()
-            results.setdefault(f'mvreg_ros, {method}', []).append(
-                SceneResult(scene, result, ours.pairwise, peak_memory_mb()))
+            results.setdefault(name, []).append(
+                SceneResult(scene, result, pipeline.pairwise, peak_memory_mb()))
         progress = ProgressReport(f'peers, {scene.name}: ')
         for name, (result, pairs) in peer_registrations(fragments, progress).items():
             results.setdefault(name, []).append(

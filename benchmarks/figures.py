@@ -3,8 +3,8 @@
 """
 The ablations of the paper for method lmpcr: each of its parts with and without, one a command.
 
-    python -m benchmarks.figures ROOT --figure {4,7,8,9,refinement} [--weights FILE]
-        [--rounds N] [--scenes NAME ...] [--out figure.md]
+    python -m benchmarks.figures ROOT --figure {4,7,8,9,refinement} [--rounds N]
+        [--scenes NAME ...] [--out figure.md] [parameters of mvreg evaluate]
 
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. 4: rounds of Alg. 1, and what edges are
 pruned by. 7: the threshold of pruning by local confidence. 8, 9: the weights of the edges, without
@@ -23,6 +23,7 @@ from pathlib import Path
 from benchmarks.columns import accuracy_table
 from benchmarks.described import describe_scene
 from mvreg_ros.commands.console import ProgressReport
+from mvreg_ros.commands.options import add_parameters, parameter_values
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.evaluation.protocol import SceneResult
 from mvreg_ros.methods.learned import LearnedMethod
@@ -147,14 +148,13 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('root', type=Path)
     parser.add_argument('--figure', choices=('4', '7', '8', '9', 'refinement'), required=True)
-    parser.add_argument('--weights', default='')
     parser.add_argument('--rounds', type=int, default=4)
     parser.add_argument('--scenes', nargs='+', default=())
-    parser.add_argument('--voxel-size', type=float, default=0.025)
     parser.add_argument('--out', type=Path, default=Path('figure.md'))
+    add_parameters(parser)
     args = parser.parse_args()
     pipeline = MultiviewRegistration.from_pretrained(
-        method='lmpcr', weights=args.weights, voxel_size=args.voxel_size)
+        **parameter_values(args) | {'method': 'lmpcr'})
     method = pipeline.method
     assert isinstance(method, LearnedMethod)
     rows = variants(args.figure, args.rounds)

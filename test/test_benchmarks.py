@@ -7,15 +7,17 @@ from __future__ import annotations
 from pathlib import Path
 import sys
 
-from benchmarks import accuracy, figures, peers
+from benchmarks import accuracy, confidence, figures, peers
 from benchmarks.columns import markdown
 from benchmarks.described import describe_scene
 from mvreg_ros.data.scenes import cloud_scenes
+from mvreg_ros.evaluation.calibration import Outcomes
 from mvreg_ros.methods.learned import LearnedMethod
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import Fragment, no_progress
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from small_scene import fragments, write_scene
 from tiny_network import write_weights
 
@@ -27,6 +29,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a small scene that both lists of pairs know."""
     folder = tmp_path_factory.mktemp('root')
     write_scene(folder, 'field')
+    _, poses = fragments()
+    for k, pose in enumerate(poses):
+        np.savetxt(folder / f'fragments/field/cloud_bin_{k}.info.txt', pose, header='field seq-01')
     (folder / 'benchmarks/3DLoMatch').mkdir()
     (folder / 'benchmarks/3DLoMatch/field').symlink_to(folder / 'benchmarks/3DMatch/field')
     return folder
@@ -55,8 +60,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> MultiviewRegistration:
     path = tmp_path_factory.mktemp('weights') / 'tiny.safetensors'
     write_weights(path, VOXEL_SIZE)
     return MultiviewRegistration.from_pretrained(
-        method='lmpcr', weights=str(path), voxel_size=VOXEL_SIZE, min_confidence=figures.TAU,
-        refine=False)
+        method='lmpcr', features='fcgf', weights=str(path), voxel_size=VOXEL_SIZE,
+        min_confidence=figures.TAU, refine=False)
 
 
 @pytest.mark.parametrize('rounds', [1, 4])
@@ -92,8 +97,51 @@ def test_every_figure_has_its_table(
     write_weights(tmp_path / 'tiny.safetensors', VOXEL_SIZE)
     monkeypatch.setattr(sys, 'argv', [
         'figures', str(root), '--figure', figure, '--rounds', '1', '--voxel-size', str(VOXEL_SIZE),
-        '--weights', str(tmp_path / 'tiny.safetensors'), '--out', str(tmp_path / 'figure.md')])
+        '--features', 'fcgf', '--weights', str(tmp_path / 'tiny.safetensors'),
+        '--out', str(tmp_path / 'figure.md')])
     figures.main()
     lines = (tmp_path / 'figure.md').read_text().splitlines()
     assert [line.split('|')[1].strip() for line in lines[2:]] == list(figures.variants(figure, 1))
     assert len({line.count('|') for line in lines}) == 1
+
+
+def test_settings_are_parameters() -> None:
+    assert accuracy.settings('features=fpfh,voxel_size=0.05,refine=false') == {
+        'features': 'fpfh', 'voxel_size': 0.05, 'refine': False}
+
+
+def test_the_fitted_curve_is_the_one_that_outcomes_were_drawn_from() -> None:
+    rng = np.random.default_rng(0)
+    claimed = rng.uniform(0.01, 0.99, 100000)
+    honest = expit(0.5 * logit(claimed) - 1)
+    outcomes = Outcomes(claimed, rng.uniform(size=len(honest)) < honest)
+    a, b = confidence.platt(outcomes)
+    assert (a, b) == (pytest.approx(0.5, abs=0.02), pytest.approx(-1, abs=0.02))
+    np.testing.assert_allclose(
+        confidence.fitted(outcomes, 0.5, -1.0).confidence, honest, atol=1e-9)
+
+
+def test_a_mixed_session_has_no_right_edge_between_its_scenes(root: Path) -> None:
+    scene, = cloud_scenes(root, '3dmatch')
+    both = confidence.mixed(scene, scene)
+    assert both.count == len(both.clouds) == 6 and both.T_world_fragment is not None
+    np.testing.assert_array_equal(
+        both.T_world_fragment[3:, 0, 3], both.T_world_fragment[:3, 0, 3] + confidence.APART)
+
+
+def test_confidences_are_reported(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten edges of an easy scene, once to fit the curve to and once to try it."""
+    out = tmp_path / 'confidence.md'
+    monkeypatch.setattr(sys, 'argv', [
+        'confidence', str(root), '--test', str(root), '--features', 'fpfh', '--voxel-size', '0.06',
+        '--out', str(out)])
+    confidence.main()
+    lines = out.read_text().splitlines()
+    rows = [line.split(' | ') for line in lines if line.startswith(('| validation', '| test'))]
+    assert [row[0] for row in rows] == [
+        '| validation, c_local', '| test, c_local', '| validation, Eq. 15', '| test, Eq. 15']
+    assert all(row[1] == '10' and row[8] == '1.000' for row in rows)
+    assert sum(line.startswith('| 0.') for line in lines) == 10
+    assert lines[-1].startswith('Eq. 15 fitted: sigmoid(')
