@@ -50,7 +50,7 @@ scannet takes what ScanNet's reader of .sens files writes, SCENE/depth/K.png, SC
 SCENE/intrinsic/intrinsic_depth.txt: the first 30 depth images of a scene, 20 frames apart.
 sync takes recorded pairwise estimates in place of clouds: ROOT holds pose_graphs/SCENE/*.log
 beside benchmarks/, or SCENE-evaluation/*.log (Redwood), or *.npz (ScanNet).
-DIR gets metrics.json, edges/SCENE.log, multiview/SCENE.log and plots.
+DIR gets metrics.json, report.html, edges/SCENE.log, multiview/SCENE.log and plots.
 """
 TRAIN = """
 Train a stage of the networks, as docs/training.md tells.
