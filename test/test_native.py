@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import platform
 import subprocess
 import sys
 
@@ -86,6 +87,13 @@ def kernel() -> None:
     assert found.library, found.status
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of kernels, empty."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    return tmp_path / 'mvreg_ros'
+
+
 @pytest.mark.parametrize('strides', STRIDES)
 @pytest.mark.parametrize(('size', 'channels'), [
     (3, (32, 64)), (3, (7, 96)), (3, (64, 3)), (5, (16, 17)), (7, (5, 33)), (2, (40, 16)),
@@ -123,6 +131,22 @@ def test_no_voxels_and_one(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 assert_equal_to_scale(one, other)
 
 
+@pytest.mark.skipif(platform.machine() != 'x86_64', reason='the flags are those of x86')
+@pytest.mark.parametrize('flag', ['-mno-avx512f', '-mno-avx'])
+def test_narrower_vectors_give_the_same(
+    flag: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As older processors have them."""
+    monkeypatch.setattr(native, 'FLAGS', (*native.FLAGS, flag))
+    narrow = native.open_kernel()
+    assert narrow.library
+    monkeypatch.setattr(native_operators, 'native_kernel', lambda: narrow)
+    for channels in ((1, 20), (7, 96)):
+        results = both(random_voxels(4, 500), 3, channels, (1, 2), monkeypatch)
+        for one, other in zip(*results, strict=True):
+            assert_equal_to_scale(one, other)
+
+
 def test_features_with_gaps_in_memory() -> None:
     """Every other column of a wider array, and a transposed kernel."""
     engine = open_engine('torch', random_voxels(1, 300))
@@ -155,13 +179,6 @@ def test_it_serves_float32_on_the_cpu() -> None:
     features, kernel = inputs(engine, 3, (8, 16), 1)
     for dtype in (torch.float64, torch.bfloat16):
         assert engine.convolve(features.to(dtype), kernel.to(dtype), 1, 1).dtype == dtype
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of kernels, empty."""
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    return tmp_path / 'mvreg_ros'
 
 
 def test_it_is_compiled_once(cache: Path) -> None:

@@ -23,8 +23,8 @@ class SparseConvolution(torch.autograd.Function):
     """
     Gather, multiply and add up, block by block of output rows; double backward is not supported.
 
-    Memory: `MAX_PAIRS` rows of the channels of the result; of the input, in the backward pass
-    those of the features. The native kernel takes none, where it serves.
+    The native kernel does it, where it serves. Else memory: `MAX_PAIRS` rows of the channels of
+    the result, in the backward pass those of the features.
     """
 
     @staticmethod
@@ -59,10 +59,7 @@ class SparseConvolution(torch.autograd.Function):
         gradient = gradient.contiguous()
         blocks, flipped = ctx.adjoint()
         d_features = d_kernel = None
-        if not native_operators.serves(features, kernel):
-            d_features, d_kernel = gradients(
-                features, kernel, gradient, blocks, flipped, needs_features, needs_kernel)
-        else:
+        if native_operators.serves(features, kernel):
             if needs_features:
                 adjoint = (kernel.flip(0) if flipped else kernel).transpose(1, 2)
                 d_features = native_operators.convolve_pairs(
@@ -70,6 +67,9 @@ class SparseConvolution(torch.autograd.Function):
             if needs_kernel:
                 d_kernel = native_operators.kernel_gradient(
                     features, gradient, ctx.blocks, len(kernel))
+        else:
+            d_features, d_kernel = gradients(
+                features, kernel, gradient, blocks, flipped, needs_features, needs_kernel)
         return d_features, d_kernel, None, None, None
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sparse convolution with torch alone: wherever torch runs, nothing to build."""
+"""Sparse convolution wherever torch runs, nothing to build; faster by the native kernel."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class TorchEngine:
     The `SparseEngine` on torch tensors; levels and kernel maps are made at first use and kept.
 
     The same input gives the same output, bit for bit, on the CPU. Kept are 8 bytes for each pair
-    of voxels that a kernel brings together. Fastest where the voxels are given as `sorted_keys`
-    orders them.
+    of voxels that a kernel brings together, 12 without the native kernel. Fastest where the voxels
+    are given as `sorted_keys` orders them.
     """
 
     def __init__(self, coordinates: Tensor) -> None:
