@@ -41,7 +41,7 @@ class Block:
 
     @cached_property
     def by_row(self) -> tuple[Tensor, Tensor]:
-        """The pairs in the order of output rows, (P,) int32, and where each row's begin in it."""
+        """Return the pairs by output row, (P,) int32, and where those of each row begin in it."""
         per_row = torch.bincount(self.outputs, minlength=self.last - self.first)
         return stable_order(self.outputs), (per_row.cumsum(0) - per_row).int()
 
