@@ -9,17 +9,20 @@ from pathlib import Path
 import signal
 
 from mvreg_ros.cli import main
-from mvreg_ros.lmpcr import Lmpcr
+from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.training.config import as_config
 from mvreg_ros.training.fcgf import FcgfStage, FcgfStageConfig
+from mvreg_ros.training.joint import JointStage, JointStageConfig, PARTS
 from mvreg_ros.training.registration import (
     PairBatch,
     RegistrationStage,
     RegistrationStageConfig,
 )
-from mvreg_ros.weights.files import load_weights
+from mvreg_ros.training.scenes import training_scenes
+from mvreg_ros.weights.files import load_weights, save_weights, Weights
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 import torch
 from training_scene import write_training_scene
 import yaml
@@ -34,10 +37,13 @@ NETWORK = {
 FCGF = {'data': DATA, 'loop': LOOP, 'network': NETWORK, 'pairs': 2, 'overlap': 0.2,
         'validation_pairs': 3}
 REGISTRATION = {
-    'method': 'lmpcr',
     'data': DATA, 'loop': LOOP, 'weights': 'features/weights.safetensors', 'points': 150,
     'width': 8, 'clusters': 10, 'pairs': 2, 'late': 2, 'turn_start': 1, 'turn_steps': 0,
     'others': 0.5, 'validation_pairs': 3,
+}
+MULTIVIEW = {
+    'data': DATA, 'loop': LOOP, 'weights': 'registration/weights.safetensors', 'points': 120,
+    'fragments': 3, 'overlap': 0.2, 'iterations': 2, 'validation_graphs': 2,
 }
 
 
@@ -54,6 +60,17 @@ def train(stage: str, settings: dict) -> None:
     """Run the command."""
     Path('settings.yaml').write_text(yaml.safe_dump(settings))
     assert main(['train', stage, '--config', 'settings.yaml', '--out', stage]) == 0
+
+
+def write_weights(folder: str, parts: tuple[str, ...]) -> None:
+    """Write random weights of some parts, as the stage before would."""
+    config = as_config(LmpcrConfig, NETWORK)
+    torch.manual_seed(1)
+    tensors = {name: tensor for name, tensor in Lmpcr(config).state_dict().items()
+               if name.split('.')[0] in parts}
+    Path(folder).mkdir()
+    save_weights(Path(folder, 'weights.safetensors'), tensors,
+                 {'config': config.to_json(), 'source': 'random'})
 
 
 def rows(path: str) -> list[dict[str, str]]:
@@ -100,8 +117,8 @@ def test_a_feature_pair_is_what_it_says(folder: Path) -> None:
 
 def test_registration_from_features_to_a_whole_network(folder: Path) -> None:
     """Every block learns, the features do not; the file serves method lmpcr."""
-    train('features', {'descriptor': 'fcgf', **FCGF})
-    train('registration', REGISTRATION)
+    write_weights('features', ('phi',))
+    train('registration', {'method': 'lmpcr', **REGISTRATION})
     before = load_weights(Path('features/weights.safetensors'))
     after = load_weights(Path('registration/weights.safetensors'))
     torch.manual_seed(0)
@@ -112,7 +129,7 @@ def test_registration_from_features_to_a_whole_network(folder: Path) -> None:
         elif tensor.dim() > 1:
             assert not torch.equal(tensor, random[name]), name
     assert (after.config.points, after.config.width) == (150, 8)
-    assert yaml.safe_load(after.metadata['phi'])['source'] == 'mvreg train features'
+    assert yaml.safe_load(after.metadata['phi'])['source'] == 'random'
     columns = rows('registration/losses.csv')
     for row in columns:
         parts = [float(row[name]) for name in ('classification', 'transformation', 'confidence')]
@@ -124,9 +141,57 @@ def test_registration_from_features_to_a_whole_network(folder: Path) -> None:
                  '--out', 'result']) == 0
 
 
+def test_the_joint_stage_improves_every_part(folder: Path) -> None:
+    """But the statistics of batch norms stay."""
+    write_weights('registration', ('phi', 'psi_init', 'psi_iter', 'zeta', 'beta', 'matching'))
+    train('multiview', {'method': 'lmpcr', **MULTIVIEW})
+    before = load_weights(Path('registration/weights.safetensors'))
+    after = load_weights(Path('multiview/weights.safetensors'))
+    for name, tensor in after.tensors.items():
+        if tensor.dim() > 1 or name in ('beta', 'matching.temperature'):
+            assert not torch.equal(tensor, before.tensors[name]), name
+        if 'running' in name:
+            assert torch.equal(tensor, before.tensors[name]), name
+    assert yaml.safe_load(after.metadata['before'])['source'] == 'random'
+    for row in rows('multiview/losses.csv'):
+        parts = [float(row[name]) for name in PARTS]
+        assert all(np.isfinite(parts))
+        assert float(row['loss']) == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_the_joint_stage_needs_all_parts(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    write_weights('features', ('phi',))
+    Path('settings.yaml').write_text(yaml.safe_dump(
+        {'method': 'lmpcr', **MULTIVIEW, 'weights': 'features/weights.safetensors'}))
+    assert main(['train', 'multiview', '--config', 'settings.yaml']) == 2
+    assert 'has no psi_init and no psi_iter: train the features' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('features', ['fcgf', 'cylinder'])
+def test_graphs_hang_together_with_their_truth(folder: Path, features: str) -> None:
+    """The truth brings all scans into one world; each point has a descriptor."""
+    config = LmpcrConfig(voxel_size=0.15, points=120, width=8, clusters=10, features=features)
+    torch.manual_seed(0)
+    weights = Weights(Lmpcr(config).state_dict(), {'source': 'random'})
+    weights.metadata['config'] = config.to_json()
+    scenes = training_scenes(DATA['train'])
+    stage = JointStage(as_config(JointStageConfig, MULTIVIEW), weights, scenes, scenes)
+    graph = stage.draw(0, torch.Generator().manual_seed(0))
+    tree = cKDTree(np.concatenate([
+        scenes[0].fragment(k).points @ T[:3, :3].T + T[:3, 3]
+        for k, T in enumerate(scenes[0].poses)]))
+    assert len(graph.scans) == 3
+    for placed in graph.objective.world:
+        assert tree.query(placed.numpy())[0].max() < 1e-4
+    with torch.no_grad():
+        output = stage.output(graph, torch.Generator().manual_seed(0))
+    assert [len(d) for d in output.descriptors] == [len(scan) for scan in graph.scans]
+    assert output.gamma.mask.shape == (3, 120)
+
+
 def test_pairs_are_turned_with_their_truth(folder: Path) -> None:
     """Whatever the turn, the truth brings the same keypoints together."""
-    train('features', {'descriptor': 'fcgf', **FCGF})
+    write_weights('features', ('phi',))
     stage = RegistrationStage.build(as_config(RegistrationStageConfig, REGISTRATION), folder)
     generator = torch.Generator().manual_seed(1)
     still, turned = stage.draw(0, generator), stage.draw(1, generator)

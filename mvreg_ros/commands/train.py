@@ -31,6 +31,9 @@ STAGES = {
         'consistency': 'evidence.EvidenceStage',
         'lmpcr': 'registration.RegistrationStage',
     }),
+    'multiview': ('method', {
+        'lmpcr': 'joint.JointStage',
+    }),
 }
 
 

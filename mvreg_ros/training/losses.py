@@ -34,7 +34,7 @@ def hardest_contrastive(
     one frame, by the true pose. positives: (P, 2) int64 rows of p and q that correspond.
     safe_radius: metres; a hardest negative closer than that to the true match is none, and is left
     out as in FCGF. candidates: the size of the random subset of each cloud that negatives are
-    mined in, drawn by `generator`.
+    mined in, drawn by `generator` on the CPU.
     """
     p, q = positives.T
     distance = (features_p[p] - features_q[q]).norm(dim=1)
@@ -43,8 +43,8 @@ def hardest_contrastive(
         (features_p[p], points_q[q], features_q, points_q),
         (features_q[q], points_p[p], features_p, points_p),
     ):
-        subset = torch.randperm(len(features), generator=generator, device=features.device)
-        subset = subset[:candidates]
+        subset = torch.randperm(len(features), generator=generator)[:candidates]
+        subset = subset.to(features.device)
         with torch.no_grad():
             hardest = subset[torch.cdist(anchors, features[subset]).argmin(1)]
             valid = (places - points[hardest]).norm(dim=1) > safe_radius

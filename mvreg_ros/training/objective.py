@@ -73,6 +73,13 @@ class Objective:
                 if len(positives):
                     self.positives[i, j] = positives
 
+    def to(self, device: torch.device) -> Objective:
+        """Move everything to a device, and return it."""
+        self.T_world_scan = self.T_world_scan.to(device)
+        self.world = [points.to(device) for points in self.world]
+        self.positives = {pair: rows.to(device) for pair, rows in self.positives.items()}
+        return self
+
     def correspondence(self, descriptors: Sequence[Tensor], generator: torch.Generator) -> Tensor:
         """Return L_c, the mean over the pairs that overlap."""
         losses = []

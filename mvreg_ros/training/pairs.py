@@ -53,6 +53,31 @@ def spread(pairs: Sequence[ScenePair], count: int) -> list[ScenePair]:
     return [pairs[row] for row in rows]
 
 
+class Neighbors:
+    """Which fragments of its scene each fragment overlaps."""
+
+    def __init__(self, pairs: Sequence[ScenePair]) -> None:
+        """Take all pairs that overlap."""
+        self.of: dict[tuple[str, int], list[int]] = {}
+        for pair in pairs:
+            for a, b in ((pair.i, pair.j), (pair.j, pair.i)):
+                self.of.setdefault((pair.scene.name, a), []).append(b)
+
+    def connected(self, pair: ScenePair, count: int, generator: torch.Generator) -> list[int]:
+        """
+        Return the fragments of the pair and others, each of which overlaps one before it.
+
+        There are `count` of them, or fewer where no more hang together.
+        """
+        chosen = [pair.i, pair.j]
+        while len(chosen) < count:
+            border = sorted({b for a in chosen for b in self.of[pair.scene.name, a]} - {*chosen})
+            if not border:
+                break
+            chosen.append(border[choice(len(border), generator)])
+        return chosen
+
+
 def choice(count: int, generator: torch.Generator) -> int:
     """Return a number below `count`."""
     return int(torch.randint(count, (), generator=generator))
