@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument('--scenes', nargs='+', default=())
     parser.add_argument('--out', type=Path, default=Path('accuracy.md'))
     args = parser.parse_args()
+    o3d.utility.set_verbosity_level(o3d.utility.VerbosityLevel.Error)
     ours = {'mvreg_ros': {}, **{f'mvreg_ros, {text}': settings(text) for text in args.ours}}
     results: Results = {}
     for scene in cloud_scenes(args.root, '3dmatch', args.scenes):
