@@ -12,7 +12,8 @@ from mvreg_ros.cli import main
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.training.config import as_config
 from mvreg_ros.training.fcgf import FcgfStage, FcgfStageConfig
-from mvreg_ros.training.joint import JointStage, JointStageConfig, PARTS
+from mvreg_ros.training.joint import JointStage, JointStageConfig
+from mvreg_ros.training.losses import PARTS
 from mvreg_ros.training.registration import (
     PairBatch,
     RegistrationStage,

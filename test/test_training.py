@@ -12,6 +12,7 @@ from itertools import combinations
 from mvreg_ros.lmpcr import LmpcrOutput
 from mvreg_ros.multiview.algorithm_1 import Gamma, PairEstimate, relative_poses, Round
 from mvreg_ros.training import overfit
+from mvreg_ros.training.losses import PARTS
 from mvreg_ros.training.objective import Objective, ObjectiveConfig
 import numpy as np
 import pytest
@@ -53,14 +54,14 @@ def perfect(scans: list[torch.Tensor], poses: torch.Tensor) -> LmpcrOutput:
 def losses(output: LmpcrOutput, objective: Objective) -> dict[str, float]:
     """Return the parts of the joint loss by name."""
     parts = objective(output, torch.Generator().manual_seed(0))
-    return {name: getattr(parts, name).item() for name in overfit.LOSSES}
+    return {name: getattr(parts, name).item() for name in PARTS}
 
 
 def test_no_mistake_no_loss() -> None:
     """Descriptors sqrt(2) > 1.4 apart, right labels, right poses: every part is zero."""
     scans, poses = scene()
     found = losses(perfect(scans, poses), Objective(scans, poses, CONFIG))
-    assert found == pytest.approx(dict.fromkeys(overfit.LOSSES, 0.0), abs=1e-6)
+    assert found == pytest.approx(dict.fromkeys(PARTS, 0.0), abs=1e-6)
 
 
 def test_each_mistake_is_seen_by_the_loss_it_concerns() -> None:
@@ -119,7 +120,7 @@ def test_every_stage_of_the_script_runs_and_improves_its_part() -> None:
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert [row['stage'] for row in rows] == ['features'] * 2 + ['blocks'] * 2 + ['joint'] * 2
     for row in rows:
-        numbers = [float(row[name]) for name in ('loss', *overfit.LOSSES) if row[name]]
+        numbers = [float(row[name]) for name in ('loss', *PARTS) if row[name]]
         assert np.isfinite(numbers).all()
     for name, parameter in network.named_parameters():
         if parameter.dim() == 1:  # biases in front of a norm have no gradient

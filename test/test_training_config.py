@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 import re
 
+from mvreg_ros.cli import build_parser
 from mvreg_ros.commands.train import stage_class
 from mvreg_ros.training.config import as_config, differences, read_yaml
 from mvreg_ros.training.fcgf import FcgfStageConfig
@@ -45,7 +46,7 @@ def test_values_become_what_the_fields_are() -> None:
 
 @pytest.mark.parametrize(('change', 'message'), [
     ({'posetives': 5}, 'posetives: no such setting, did you mean positives?'),
-    ({'loop': {'steps': 1, 'rate': 1.0, 'qq': 2}}, 'loop.qq: no such setting, there are steps, rate,'),
+    ({'loop': {'steps': 1, 'rate': 1.0, 'qq': 2}}, 'loop.qq: no such setting, there are steps,'),
     ({'loop': {'steps': 1}}, 'loop.rate: is missing'),
     ({'loop': {'steps': 1.5, 'rate': 1.0}}, 'loop.steps: must be of type int, not 1.5'),
     ({'loop': {'steps': True, 'rate': 1.0}}, 'loop.steps: must be of type int, not True'),
@@ -74,8 +75,16 @@ def test_a_file_without_settings_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / 'a.yaml').write_text(text)
     with pytest.raises(InputError, match=r'a\.yaml: '):
         read_yaml(tmp_path / 'a.yaml')
-    with pytest.raises(InputError, match=r'descriptor: must be one of fcgf.*: got None'):
-        stage_class('features', {})
+
+
+@pytest.mark.parametrize(('stage', 'values', 'message'), [
+    ('features', {}, 'descriptor: must be one of cylinder, fcgf: got None'),
+    ('registration', {'method': 'fpfh'}, 'method: must be one of consistency, lmpcr: got'),
+    ('multiview', {'method': 'consistency'}, 'method: must be one of lmpcr: got'),
+])
+def test_what_cannot_be_trained_is_refused(stage: str, values: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        stage_class(stage, values)
 
 
 def test_scenes_are_read_with_their_poses(tmp_path: Path) -> None:
@@ -131,3 +140,15 @@ def test_the_test_set_is_never_trained_on(tmp_path: Path, name: str) -> None:
     write_training_scene(tmp_path, name)
     with pytest.raises(InputError, match='test set of 3DMatch: evaluate on it, never train'):
         training_scenes([str(tmp_path)])
+
+
+def test_the_commands_of_the_documentation_are_understood() -> None:
+    """Each `mvreg` in docs/training.md parses, and its settings exist."""
+    lines = (PRESETS.parents[1] / 'docs' / 'training.md').read_text().splitlines()
+    commands = [re.split(r'mvreg(?:_ros\.cli)? ', line, maxsplit=1)[1] for line in lines
+                if re.match(r'(mvreg|torchrun .* -m mvreg_ros\.cli) ', line)]
+    assert len(commands) == 8
+    for command in commands:
+        args = build_parser().parse_args(command.split())
+        if args.command == 'train':
+            assert PRESETS.parents[1].joinpath(args.config).is_file()

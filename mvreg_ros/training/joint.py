@@ -16,7 +16,7 @@ from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig, LmpcrOutput
 from mvreg_ros.multiview.algorithm_1 import Algorithm1Config
 from mvreg_ros.training.config import StageConfig
-from mvreg_ros.training.losses import JointLoss
+from mvreg_ros.training.losses import PARTS
 from mvreg_ros.training.objective import Objective, ObjectiveConfig
 from mvreg_ros.training.pairs import (
     choice,
@@ -35,8 +35,6 @@ from mvreg_ros.weights.layout import NEEDED, parts_of
 import numpy as np
 import torch
 from torch import Tensor
-
-PARTS = ('correspondence', 'classification', 'transformation', 'confidence', 'synchronization')
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ class JointStage(Stage):
         """Return the parts of Eq. 16 and their sum."""
         # The loop has seeded torch's own generator.
         output = self.output(batch, torch.default_generator)
-        parts: JointLoss = batch.objective.to(self.device)(output, torch.default_generator)
+        parts = batch.objective.to(self.device)(output, torch.default_generator)
         # Where no pose is valid, nothing else depends on beta.
         loss = parts.total + 0 * self.network.beta
         return {'loss': loss, **{name: getattr(parts, name) for name in PARTS}}

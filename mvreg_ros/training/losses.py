@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 POSITIVE_MARGIN, NEGATIVE_MARGIN = 0.1, 1.4
+# The parts of the joint loss, Eq. 16, L_reg in its two.
+PARTS = ('correspondence', 'classification', 'transformation', 'confidence', 'synchronization')
 # Rotation error below which a pose counts as right. The paper gives none; this stands in settings
 # that the authors published and no longer use.
 TAU_A = math.radians(5)

@@ -32,7 +32,7 @@ from mvreg_ros.parameters import checked
 from mvreg_ros.register import as_fragment, MultiviewRegistration
 from mvreg_ros.simulate import simulate_session
 from mvreg_ros.simulate.session import SimulatedSession
-from mvreg_ros.training.losses import JointLoss
+from mvreg_ros.training.losses import JointLoss, PARTS
 from mvreg_ros.training.objective import Objective, ObjectiveConfig
 from mvreg_ros.weights.files import save_weights
 import numpy as np
@@ -42,7 +42,6 @@ from torch import nn, Tensor
 CPU = torch.device('cpu')
 # A writer of the csv module, whose type has no public name.
 Writer = Any
-LOSSES = ('correspondence', 'classification', 'transformation', 'confidence', 'synchronization')
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ class OverfitConfig:
     max_translation: float = 0.05
 
 
-class Stage:
-    """A stage of the training: improves a module step by step, each a row of the CSV."""
+class Descent:
+    """A part of the schedule: improves a module step by step, each a row of the CSV."""
 
     def __init__(
         self, name: str, module: nn.Module, steps: int, rate: float, writer: Writer
@@ -93,7 +92,7 @@ class Stage:
         nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         self.schedule.step()
-        values = [getattr(parts, name).item() for name in LOSSES] if parts else []
+        values = [getattr(parts, name).item() for name in PARTS] if parts else []
         seconds = round(time.monotonic() - self.begin, 1)
         self.writer.writerow((self.name, seconds, loss.item(), *values))
 
@@ -111,12 +110,12 @@ def train(config: OverfitConfig, file: TextIO) -> tuple[Lmpcr, bool]:
     labels = replace(ObjectiveConfig.for_voxel_size(config.voxel_size), inlier=config.inlier)
     objective = Objective(scans, T_world_scan, labels)
     writer = csv.writer(file)
-    writer.writerow(('stage', 'seconds', 'loss', *LOSSES))
+    writer.writerow(('stage', 'seconds', 'loss', *PARTS))
 
     network.train()
-    stage = Stage('features', network.phi, config.features, config.rate, writer)
+    descent = Descent('features', network.phi, config.features, config.rate, writer)
     for _ in range(config.features):
-        stage.improve(objective.correspondence(network.describe(scans), generator))
+        descent.improve(objective.correspondence(network.describe(scans), generator))
 
     # From here on batch norms keep their statistics: the blocks normalise each pair before, and
     # what is trained is what the pipeline runs, whose rounds and batches differ from these.
@@ -124,16 +123,16 @@ def train(config: OverfitConfig, file: TextIO) -> tuple[Lmpcr, bool]:
     with torch.no_grad():
         descriptors = network.describe(scans)
     blocks = nn.ModuleList([network.psi_init, network.psi_iter, network.zeta])
-    stage = Stage('blocks', blocks, config.blocks, config.rate, writer)
+    descent = Descent('blocks', blocks, config.blocks, config.rate, writer)
     for _ in range(config.blocks):
         one_pass = Algorithm1Config(iterations=1)
         parts = objective(network.register(scans, descriptors, one_pass, generator), generator)
-        stage.improve(parts.registration + parts.confidence, parts)
+        descent.improve(parts.registration + parts.confidence, parts)
 
-    stage = Stage('joint', network, config.joint, config.joint_rate, writer)
+    descent = Descent('joint', network, config.joint, config.joint_rate, writer)
     for step in range(config.joint):
         parts = objective(network(scans, Algorithm1Config(), generator), generator)
-        stage.improve(parts.total, parts)
+        descent.improve(parts.total, parts)
         if (step + 1) % config.check == 0 and is_learnt(registration, session, config):
             return network, True
     return network, False
