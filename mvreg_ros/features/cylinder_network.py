@@ -21,7 +21,8 @@ class CylinderConfig:
 
     keypoint: between keypoints. normal: radius that normals are fitted in. radii: of the
     cylinders. thinning: radius over the distance between the points that are counted in it.
-    hidden: channels of the layers. out_channels: numbers of a descriptor. Raises ValueError for a
+    hidden: channels of the layers. out_channels: numbers of a descriptor. similarity: cosine
+    between two descriptors below which they are hardly of the same keypoint. Raises ValueError for a
     size that is not positive.
     """
 
@@ -31,11 +32,12 @@ class CylinderConfig:
     thinning: float = 6.0
     hidden: tuple[int, ...] = (256, 128)
     out_channels: int = 64
+    similarity: float = 0.7
 
     def __post_init__(self) -> None:
         """Check the sizes, which may come from a file."""
         for size in (self.keypoint, self.normal, *self.radii, self.thinning, *self.hidden,
-                     self.out_channels):
+                     self.out_channels, self.similarity):
             if not size > 0:
                 raise ValueError(f'sizes of the descriptor must be positive: {size!r}')
 

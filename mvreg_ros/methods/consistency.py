@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
 from mvreg_ros.pairwise.consistency import SpatialConsistency
+from mvreg_ros.pairwise.evidence import counted
 from mvreg_ros.pairwise.registration import PairwiseRegistration
 from mvreg_ros.parallel import ordered_map, workers_for
 from mvreg_ros.types import Edges, FragmentFeatures, no_progress, PairRegistration, Progress
 import torch
+from torch import Tensor
 
 INLIER_VOXELS = 4.0
 
@@ -26,14 +28,21 @@ class ConsistencyMethod:
     descriptor: phi's feature space. register_pair: psi and Eq. 4.
     """
 
-    def __init__(self, descriptor: Descriptor, voxel_size: float, device: torch.device) -> None:
-        """Scale everything with the voxel size, metres."""
+    def __init__(
+        self, descriptor: Descriptor, voxel_size: float, device: torch.device,
+        zeta: Callable[[Tensor], Tensor] = counted, min_similarity: float = -1.0,
+    ) -> None:
+        """
+        Scale everything with the voxel size, metres.
+
+        zeta, min_similarity: see `PairwiseRegistration`.
+        """
         inlier_distance = INLIER_VOXELS * voxel_size
         self.voxel_size = voxel_size
         self.workers = workers_for(device)
         self.descriptor = descriptor
         self.register_pair = PairwiseRegistration(
-            SpatialConsistency(inlier_distance), inlier_distance)
+            SpatialConsistency(inlier_distance), inlier_distance, zeta, min_similarity)
 
     def solve(
         self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mvreg_ros.device import select_device
@@ -14,12 +15,14 @@ from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.methods.learned import learned_descriptor, LearnedMethod
 from mvreg_ros.methods.method import Method
 from mvreg_ros.pairwise.confidence_block import InlierConfidence
+from mvreg_ros.pairwise.evidence import counted, EvidenceNetwork
 from mvreg_ros.parameters import Value
 from mvreg_ros.sparse.engine import open_engine
 from mvreg_ros.types import InputError
 from mvreg_ros.weights.files import load_weights
-from mvreg_ros.weights.layout import NEEDED, parts_of
+from mvreg_ros.weights.layout import NEEDED, part_of, parts_of
 import torch
+from torch import Tensor
 
 # The weights in the box, see docs/model_card.md.
 SHIPPED = Path(__file__).parent.parent / 'weights' / 'pretrained.safetensors'
@@ -44,16 +47,36 @@ def method_from(parameters: Mapping[str, Value]) -> Method:
         return ConsistencyMethod(descriptor, voxel_size, device)
     if features == 'fcgf':  # say at once what cannot work
         open_engine(engine, torch.zeros(1, 4, dtype=torch.int64, device=device))
-    network = load_network(str(parameters['weights']), features, NEEDED if learned else ('phi',))
+    pretrained = load_pretrained(
+        str(parameters['weights']), features, NEEDED if learned else ('phi',))
     if learned:
-        return LearnedMethod(network, voxel_size, device, engine)
+        return LearnedMethod(pretrained.network, voxel_size, device, engine)
+    return consistency_method(pretrained, voxel_size, device, engine)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The network of the paper, and the confidence block of method `consistency`."""
+
+    network: Lmpcr
+    zeta: Callable[[Tensor], Tensor]
+
+
+def consistency_method(
+    pretrained: Pretrained, voxel_size: float, device: torch.device, engine: str = 'torch'
+) -> ConsistencyMethod:
+    """Return method `consistency` on learned descriptors, voxel_size in metres."""
+    network = pretrained.network
+    descriptor = learned_descriptor(network, voxel_size, device, engine)
+    if network.config.features == 'fcgf':
+        return ConsistencyMethod(descriptor, voxel_size, device, pretrained.zeta)
     return ConsistencyMethod(
-        learned_descriptor(network, voxel_size, device, engine), voxel_size, device)
+        descriptor, voxel_size, device, pretrained.zeta, network.config.cylinder.similarity)
 
 
-def load_network(path: str, features: str, needed: Sequence[str]) -> Lmpcr:
+def load_pretrained(path: str, features: str, needed: Sequence[str]) -> Pretrained:
     """
-    Return the network with the weights of a file, '' for those of the package.
+    Return what the weights of a file make, '' for those of the package.
 
     features: what its phi has to be. needed: parts that have to be there. Raises InputError.
     """
@@ -79,4 +102,10 @@ def load_network(path: str, features: str, needed: Sequence[str]) -> Lmpcr:
     if 'zeta' not in held:
         network.zeta = InlierConfidence()
     network.load_state_dict(weights.tensors, strict=False)  # names are checked already
-    return network
+    if 'evidence' not in held:
+        return Pretrained(network, counted)
+    zeta = EvidenceNetwork().requires_grad_(False)
+    zeta.load_state_dict({
+        name.removeprefix('evidence.'): tensor for name, tensor in weights.tensors.items()
+        if part_of(name) == 'evidence'})
+    return Pretrained(network, zeta)

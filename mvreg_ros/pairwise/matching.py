@@ -43,9 +43,16 @@ def mutual_nearest_neighbors(
 
 
 def match(
-    i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures
+    i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures,
+    min_similarity: float = -1.0,
 ) -> Correspondences:
-    """Return the mutual nearest neighbours of two fragments as point pairs."""
+    """
+    Return the mutual nearest neighbours of two fragments as point pairs.
+
+    min_similarity: least cosine between their descriptors.
+    """
     rows_i, rows_j = mutual_nearest_neighbors(features_i.descriptors, features_j.descriptors)
+    alike = (features_i.descriptors[rows_i] * features_j.descriptors[rows_j]).sum(1)
+    rows_i, rows_j = rows_i[alike >= min_similarity], rows_j[alike >= min_similarity]
     return Correspondences(
         i, j, rows_i, rows_j, features_i.points[rows_i], features_j.points[rows_j])

@@ -25,14 +25,16 @@ class PairwiseRegistration:
 
     psi_init: weights (M, K) of the correspondences (Eq. 4) for one or more motions, the best
     first. inlier_distance: metres within which a correspondence agrees with a pose. zeta: logits
-    of the confidence from the evidence for poses, see `evidence_for`. refits: rounds in which the
-    weights follow the residuals of the last pose, as psi_iter's do. checked_inliers: poses with
-    fewer are too weak to be used, and are not held against what the sensors saw.
+    of the confidence from the evidence for poses, see `evidence_for`. min_similarity: of matches.
+    refits: rounds in which the weights follow the residuals of the last pose, as psi_iter's do.
+    checked_inliers: poses with fewer are too weak to be used, and are not held against what the
+    sensors saw.
     """
 
     psi_init: Callable[[Correspondences], Tensor]
     inlier_distance: float
     zeta: Callable[[Tensor], Tensor] = counted
+    min_similarity: float = -1.0
     refits: int = 3
     checked_inliers: int = 15
 
@@ -40,7 +42,7 @@ class PairwiseRegistration:
         self, i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures
     ) -> PairRegistration:
         """Return the T_i_j with most evidence; without any, the identity with confidence 0."""
-        pair = match(i, j, features_i, features_j)
+        pair = match(i, j, features_i, features_j, self.min_similarity)
         found = self.estimates(pair)
         evidence = self.evidence(found, pair, features_i, features_j)
         if not len(evidence):

@@ -14,8 +14,7 @@ from mvreg_ros.evaluation.metrics import relative_errors
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.lmpcr import LmpcrConfig
 from mvreg_ros.methods.consistency import ConsistencyMethod
-from mvreg_ros.methods.learned import learned_descriptor
-from mvreg_ros.methods.pretrained import load_network
+from mvreg_ros.methods.pretrained import consistency_method, load_pretrained
 from mvreg_ros.pairwise.evidence import EvidenceNetwork
 from mvreg_ros.pairwise.matching import match
 from mvreg_ros.parallel import ordered_map
@@ -72,10 +71,9 @@ class EvidenceStage(Stage):
     @classmethod
     def build(cls, config: EvidenceStageConfig, folder: Path) -> EvidenceStage:
         """Register all pairs of the scenes where that is not done yet; see `Stage`."""
-        network = load_network(config.weights, 'cylinder', ('phi',))
-        voxel_size = network.config.voxel_size
-        method = ConsistencyMethod(
-            learned_descriptor(network, voxel_size, CPU), voxel_size, CPU)
+        pretrained = load_pretrained(config.weights, 'cylinder', ('phi',))
+        method = consistency_method(
+            pretrained, pretrained.network.config.voxel_size, CPU)
         rows = []
         for roots in (config.data.train, config.data.validation):
             scenes = training_scenes(roots)
@@ -157,7 +155,7 @@ def compute_poses(
         job: tuple[FragmentFeatures, FragmentFeatures, FloatArray | None]
     ) -> tuple[Tensor, Tensor]:
         i, j, truth = job
-        pair = match(0, 1, i, j)
+        pair = match(0, 1, i, j, method.register_pair.min_similarity)
         found = method.register_pair.estimates(pair)
         evidence = method.register_pair.evidence(found, pair, i, j)
         right = torch.zeros(len(evidence))
