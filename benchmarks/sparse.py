@@ -164,22 +164,22 @@ def main() -> None:
         network(ones, open_engine(name, coordinates)).sum().backward()
         network.eval()
 
-    arms: dict[str, tuple[Work, ...]] = {}
+    engines: dict[str, tuple[Work, ...]] = {}
     for name in available(coordinates):
         there = partial(forward, open_engine(name, coordinates))
-        arms[name] = (partial(anew, name), there, partial(backward, name))
+        engines[name] = (partial(anew, name), there, partial(backward, name))
     if native_kernel().library is not None:
         there = partial(forward, open_engine('torch', coordinates))
         works = (partial(anew, 'torch'), there, partial(backward, 'torch'))
-        arms['torch, no compiler'] = tuple(partial(without_compiler, work) for work in works)
-    memory = {name: peak_mb(works[0]) for name, works in arms.items()}
+        engines['torch, no compiler'] = tuple(partial(without_compiler, work) for work in works)
+    memory = {name: peak_mb(works[0]) for name, works in engines.items()}
     recording = RecordingEngine(coordinates)
     forward(recording)
     for layer in (network.conv1_tr, network.final):
         recording.products.append((len(coordinates), *layer.kernel.shape))
     products = recording.products
-    arms['floor'] = (floor(products, False), floor(products, False), floor(products, True))
-    text = table(measure(arms, args.rounds), memory)
+    floors = floor(products, False), floor(products, False), floor(products, True)
+    text = table(measure({'floor': floors, **engines}, args.rounds), memory)
     multiplications = sum(n * c_in * c_out for n, c_in, c_out in products)
     text += (
         f'\n{len(coordinates)} voxels, {multiplications / 1e9:.1f} billion multiplications '
