@@ -228,8 +228,8 @@ def test_the_command_takes_the_weights(
         (tmp_path / f'{k}.ply').write_bytes(encode_ply(cloud))
     code = main([
         'register', *(str(tmp_path / f'{k}.ply') for k in range(3)), '--method', 'lmpcr',
-        '--features', 'fcgf', '--weights', str(weights), '--voxel-size', str(VOXEL_SIZE), '--min-confidence', '0',
-        '--no-refine', '--out', str(tmp_path / 'result')])
+        '--features', 'fcgf', '--weights', str(weights), '--voxel-size', str(VOXEL_SIZE),
+        '--min-confidence', '0', '--no-refine', '--out', str(tmp_path / 'result')])
     assert code == 0, capsys.readouterr().err
     assert 'method: lmpcr' in (tmp_path / 'result' / 'config.yaml').read_text()
     assert main(['register', str(tmp_path / '0.ply'), str(tmp_path / '1.ply'), '--features',

@@ -22,8 +22,8 @@ class CylinderConfig:
     keypoint: between keypoints. normal: radius that normals are fitted in. radii: of the
     cylinders. thinning: radius over the distance between the points that are counted in it.
     hidden: channels of the layers. out_channels: numbers of a descriptor. similarity: cosine
-    between two descriptors below which they are hardly of the same keypoint. Raises ValueError for a
-    size that is not positive.
+    between two descriptors below which they are hardly of the same keypoint. Raises ValueError for
+    a size that is not positive.
     """
 
     keypoint: float = 2.0
