@@ -13,6 +13,7 @@ from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.training.config import as_config
 from mvreg_ros.training.fcgf import FcgfStage, FcgfStageConfig
 from mvreg_ros.training.joint import JointStage, JointStageConfig
+from mvreg_ros.training.loop import compute_in_bfloat16
 from mvreg_ros.training.losses import PARTS
 from mvreg_ros.training.registration import (
     PairBatch,
@@ -20,6 +21,7 @@ from mvreg_ros.training.registration import (
     RegistrationStageConfig,
 )
 from mvreg_ros.training.scenes import training_scenes
+from mvreg_ros.training.stage import Stage
 from mvreg_ros.weights.files import load_weights, save_weights, Weights
 import numpy as np
 import pytest
@@ -225,6 +227,32 @@ def test_the_turns_of_the_paper() -> None:
         'data': DATA, 'loop': LOOP, 'weights': '', 'turn_start': 25000, 'turn_steps': 5000})
     found = [np.degrees(config.max_turn(step)) for step in (0, 24999, 25000, 30000, 10**6)]
     assert found == pytest.approx([0, 0, 20, 40, 360])
+
+
+def test_networks_in_bfloat16_and_nothing_else(folder: Path) -> None:
+    """Losses stay in single precision and near what they are; every parameter has a gradient."""
+    write_weights('features', ('phi',))
+    write_weights('registration', ('phi', 'psi_init', 'psi_iter', 'zeta', 'beta', 'matching'))
+    stages: list[Stage] = [
+        FcgfStage.build(as_config(FcgfStageConfig, FCGF), folder),
+        RegistrationStage.build(as_config(RegistrationStageConfig, REGISTRATION), folder),
+        JointStage.build(as_config(JointStageConfig, MULTIVIEW), folder),
+    ]
+    for stage in stages:
+        stage.train()
+        batch = stage.draw(5, torch.Generator().manual_seed(0))
+        torch.manual_seed(0)
+        exact = stage(batch)
+        compute_in_bfloat16(stage.networks(), 'cpu')
+        torch.manual_seed(0)
+        rounded = stage(batch)
+        rounded['loss'].backward()
+        for name, loss in rounded.items():
+            assert loss.dtype == torch.float32, name
+            if name in ('classification', 'confidence'):
+                assert loss.item() == pytest.approx(exact[name].item(), rel=0.2), name
+        assert rounded['loss'].item() != exact['loss'].item()
+        assert all(p.grad is not None for p in stage.parameters() if p.requires_grad)
 
 
 def test_what_cannot_be_trained_is_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:

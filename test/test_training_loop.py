@@ -129,6 +129,12 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
         Training(TinyStage(), tiny_config(2, 3), replace(ALONE, count=2), tmp_path / 'new', {})
 
 
+def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b'PK nothing')
+    with pytest.raises(InputError, match=r'checkpoint.pt: cannot be read, remove it'):
+        tiny_training(tmp_path, tiny_config(2, 1))
+
+
 def test_schedules_by_hand() -> None:
     cosine = LoopConfig(steps=10, rate=1.0, warmup=2)
     assert [cosine.rate_at(step) for step in (0, 1, 2, 6)] == pytest.approx([0.5, 1, 1, 0.5])

@@ -50,7 +50,7 @@ def run(args: Namespace) -> None:
             'source': f'mvreg train {args.stage}', 'training': json.dumps(asdict(config)),
             'version': __version__, 'commit': git_commit(), **stage.provenance()}
         training = Training(stage, config, processes, folder, provenance)
-        if training.step:
+        if training.step and processes.first:
             say(f'going on after step {training.step}')
         progress = ProgressReport() if processes.first else no_progress
         try:

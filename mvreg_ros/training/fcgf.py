@@ -30,7 +30,7 @@ from mvreg_ros.training.validation import matching_figures, RIGHT
 from mvreg_ros.weights.files import save_weights
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 from torch.nn.functional import pad
 
 
@@ -142,7 +142,7 @@ class FcgfStage(Stage):
             for k, scan in enumerate(scans)])
         occupied = 1 + self.config.jitter * torch.randn(len(coordinates), 1, device=self.device)
         descriptors: Tensor = self.phi(occupied, open_engine('torch', coordinates))
-        return descriptors.split([len(scan) for scan in scans])
+        return descriptors.float().split([len(scan) for scan in scans])
 
     def validate(self) -> dict[str, float]:
         """Return the shares of right matches on the pairs of validation."""
@@ -156,6 +156,10 @@ class FcgfStage(Stage):
         """Write the weights of phi."""
         tensors = {f'phi.{name}': tensor for name, tensor in self.phi.state_dict().items()}
         save_weights(path, tensors, {**provenance, 'config': self.config.network.to_json()})
+
+    def networks(self) -> list[nn.Module]:
+        """Return phi; see `Stage`."""
+        return [self.phi]
 
     def provenance(self) -> dict[str, str]:
         """Return the numbers of scenes and fragments."""

@@ -34,7 +34,7 @@ from mvreg_ros.weights.files import load_weights, save_weights, Weights
 from mvreg_ros.weights.layout import NEEDED, parts_of
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,8 @@ class JointStage(Stage):
             descriptors = [phi(inputs.to(self.device)) for inputs in graph.inputs]
         else:
             descriptors = self.network.describe(scans)
-        return self.network.register(scans, descriptors, self.algorithm, generator)
+        return self.network.register(
+            scans, [d.float() for d in descriptors], self.algorithm, generator)
 
     def validate(self) -> dict[str, float]:
         """Return the figures of `pose_figures`, of the poses after the last round."""
@@ -191,6 +192,11 @@ class JointStage(Stage):
         save_weights(path, self.network.state_dict(), {
             **provenance, 'before': json.dumps(self.before),
             'config': self.network.config.to_json()})
+
+    def networks(self) -> list[nn.Module]:
+        """Return all that is trained; see `Stage`."""
+        network = self.network
+        return [network.phi, network.psi_init, network.psi_iter, network.zeta]
 
     def provenance(self) -> dict[str, str]:
         """Return the numbers of scenes and fragments."""

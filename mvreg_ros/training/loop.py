@@ -10,7 +10,7 @@ process with both takes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 import io
@@ -25,6 +25,7 @@ from mvreg_ros.training.journal import Journal
 from mvreg_ros.training.processes import Processes
 from mvreg_ros.training.stage import Stage
 from mvreg_ros.types import InputError, no_progress, Progress
+from mvreg_ros.weights.checkpoint import one_line
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -40,6 +41,12 @@ FREE = {'loop.device', 'loop.workers', 'loop.checkpoint_seconds'}
 def seed_of(seed: int, step: int, part: int) -> int:
     """Return the seed of batch `part` of a step."""
     return int(np.random.SeedSequence((seed, step, part)).generate_state(1, np.uint64)[0])
+
+
+def compute_in_bfloat16(modules: Iterable[nn.Module], device_type: str) -> None:
+    """Let the forward passes of modules be in bfloat16, and nothing around them."""
+    for module in modules:
+        module.forward = torch.autocast(device_type, torch.bfloat16)(module.forward)
 
 
 class Batches(Dataset):
@@ -81,10 +88,12 @@ class Training:
                              f'{processes.count} processes: set loop.batches to a multiple')
         self.parts = loop.batches // processes.count
         self.stage, self.config, self.processes = stage.to(processes.device), config, processes
+        if processes.device.type == 'cuda':
+            compute_in_bfloat16(stage.networks(), 'cuda')
         self.folder, self.provenance = folder, provenance
         self.parameters = [p for p in stage.parameters() if p.requires_grad]
         self.optimizer = loop.make_optimizer(self.parameters)
-        self.step, self.seconds, self.best = 0, 0.0, -np.inf
+        self.step, self.best, self.begin = 0, -np.inf, time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         state = self.resume() if (folder / CHECKPOINT).exists() else {}
         self.journal = Journal(folder, state) if processes.first else None
@@ -98,11 +107,9 @@ class Training:
         batches = self.batches()
         last = self.loop.steps
         while self.step < last:
-            begin = time.monotonic()
             rate = self.loop.rate_at(self.step)
             self.train_step(module, batches, rate)
             self.step += 1
-            self.seconds += time.monotonic() - begin
             if self.journal and (self.step % self.loop.log_steps == 0 or self.step == last):
                 self.journal.write_losses(self.step, self.seconds, rate)
             validated = self.step % self.loop.validate_steps == 0 or self.step == last
@@ -113,6 +120,11 @@ class Training:
             progress('training', self.step, last)
         if self.journal:
             self.journal.close()
+
+    @property
+    def seconds(self) -> float:
+        """How long this training has run, interruptions not counted."""
+        return time.monotonic() - self.begin
 
     def batches(self) -> Iterator[tuple[int, Any]]:
         """Return the batches of this process, from the next step on."""
@@ -133,8 +145,7 @@ class Training:
             # Gradients are exchanged once, in the last backward pass.
             waits = isinstance(module, DistributedDataParallel) and part < self.parts - 1
             with cast(DistributedDataParallel, module).no_sync() if waits else nullcontext():
-                with self.autocast():
-                    losses: dict[str, Tensor] = module(batch)
+                losses: dict[str, Tensor] = module(batch)
                 (losses['loss'] / self.parts).backward()
             if self.journal:
                 self.journal.add({name: loss.detach() for name, loss in losses.items()})
@@ -146,11 +157,6 @@ class Training:
         else:
             LOGGER.warning('step %d has a gradient that is not finite and is left out', self.step)
         self.optimizer.zero_grad()
-
-    def autocast(self) -> torch.autocast:
-        """Return the context of a forward pass: bfloat16 on CUDA, nothing elsewhere."""
-        kind = self.processes.device.type
-        return torch.autocast(kind, torch.bfloat16, enabled=kind == 'cuda')
 
     def validate(self) -> None:
         """Measure the stage, and keep its weights where none were better."""
@@ -164,6 +170,7 @@ class Training:
                 self.stage.save(self.folder / WEIGHTS, {
                     **self.provenance, 'step': str(self.step),
                     'hours': f'{self.seconds / 3600:.3g}',
+                    'processes': str(self.processes.count),
                     **{name: f'{value:.4g}' for name, value in figures.items()}})
         self.best = max(self.best, found)
 
@@ -183,13 +190,17 @@ class Training:
     def resume(self) -> dict[str, Any]:
         """Go on from the checkpoint, and return the state of its journal."""
         path = self.folder / CHECKPOINT
-        state = torch.load(path, self.processes.device, weights_only=True)
+        try:
+            state = torch.load(path, self.processes.device, weights_only=True)
+        except Exception as error:  # a damaged file may raise anything
+            raise InputError(f'{path}: cannot be read, remove it to begin anew: '
+                             f'{one_line(error)}') from error
         changed = differences(state['config'], self.config, FREE)
         if changed:
             raise InputError(f'{path}: was trained otherwise, {changed[0]}: put it back, or name '
                              'a new folder')
         self.stage.load_state_dict(state['stage'])
         self.optimizer.load_state_dict(state['optimizer'])
-        self.step, self.seconds, self.best = state['step'], state['seconds'], state['best']
-        LOGGER.info('going on after step %d', self.step)
+        self.step, self.best = state['step'], state['best']
+        self.begin -= state['seconds']
         return state['journal']

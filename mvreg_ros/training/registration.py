@@ -27,7 +27,7 @@ from mvreg_ros.training.validation import EstimatedPose, pose_figures
 from mvreg_ros.types import FloatArray
 from mvreg_ros.weights.files import load_weights, save_weights
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 KEYPOINTS = 5000  # described of each fragment, of which each batch takes some
@@ -213,6 +213,11 @@ class RegistrationStage(Stage):
         """Write the weights of the whole network."""
         save_weights(path, self.network.state_dict(), {
             **provenance, 'phi': self.phi, 'config': self.network.config.to_json()})
+
+    def networks(self) -> list[nn.Module]:
+        """Return all that is trained; see `Stage`."""
+        network = self.network
+        return [network.psi_init, network.psi_iter, network.zeta]
 
     def provenance(self) -> dict[str, str]:
         """Return the numbers of scenes and fragments."""

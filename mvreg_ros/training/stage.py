@@ -65,6 +65,10 @@ class Stage(nn.Module, ABC):
     def provenance(self) -> dict[str, str]:
         """Return texts about the data, such as the number of fragments."""
 
+    def networks(self) -> list[nn.Module]:
+        """Return the modules that compute in bfloat16 on CUDA; geometry and losses never do."""
+        return []
+
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
