@@ -49,8 +49,8 @@ class Journal:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise InputError(f"training needs tensorboard ({error}): "
-                             "pip install 'mvreg_ros[train]'") from error
+            raise InputError(
+                f"training needs tensorboard ({error}): pip install 'mvreg_ros[train]'") from error
         self.sums: dict[str, float] = dict(state.get('sums', {}))
         self.count: int = state.get('count', 0)
         self.losses = Table(folder / 'losses.csv', state.get('losses', 0))
