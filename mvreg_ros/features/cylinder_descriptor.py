@@ -7,10 +7,11 @@ from __future__ import annotations
 from mvreg_ros.features.cylinder_network import CylinderConfig, CylinderNetwork
 from mvreg_ros.features.cylinders import cylinder_histograms
 from mvreg_ros.features.normals import estimate_normals
-from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.features.voxels import voxel_means
 from mvreg_ros.types import Fragment, FragmentFeatures
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 
 class CylinderDescriptor:
@@ -48,8 +49,12 @@ class CylinderDescriptor:
 def oriented_keypoints(
     points: Tensor, viewpoint: Tensor, config: CylinderConfig, voxel_size: float
 ) -> tuple[Tensor, Tensor]:
-    """Return keypoints (N, 3) among the points and their normals (N, 3), facing the viewpoint."""
-    keypoints = points[voxel_down_sample(points, config.keypoint * voxel_size)]
+    """
+    Return keypoints (N, 3) and their normals (N, 3), facing the viewpoint.
+
+    Keypoints are means of points: noise is averaged, and where the voxels lie matters less.
+    """
+    keypoints = voxel_means(points, points, config.keypoint * voxel_size)
     return keypoints, estimate_normals(
         keypoints, points, config.normal * voxel_size, viewpoint)
 
@@ -60,7 +65,9 @@ def surroundings(
     """Return the network's inputs (K, in_channels) for the keypoints in `rows` (K,)."""
     histograms = []
     for radius in config.radii:
-        thin = voxel_down_sample(keypoints, radius / config.thinning * voxel_size)
+        thin = voxel_means(
+            keypoints, torch.cat([keypoints, normals], 1), radius / config.thinning * voxel_size)
         histograms.append(cylinder_histograms(
-            keypoints[rows], normals[rows], keypoints[thin], normals[thin], radius * voxel_size))
+            keypoints[rows], normals[rows], thin[:, :3], normalize(thin[:, 3:], dim=1),
+            radius * voxel_size))
     return torch.cat(histograms, 1)

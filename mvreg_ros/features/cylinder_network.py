@@ -23,7 +23,7 @@ class CylinderConfig:
     cylinders. thinning: radius over the distance between the points that are counted in it.
     hidden: channels of the layers. out_channels: numbers of a descriptor. similarity: cosine
     between two descriptors below which they are hardly of the same keypoint. Raises ValueError for
-    a size that is not positive.
+    a size that is not positive. dropout: share of the inputs that training leaves out each time.
     """
 
     keypoint: float = 2.0
@@ -33,6 +33,7 @@ class CylinderConfig:
     hidden: tuple[int, ...] = (256, 128)
     out_channels: int = 64
     similarity: float = 0.7
+    dropout: float = 0.1
 
     def __post_init__(self) -> None:
         """Check the sizes, which may come from a file."""
@@ -58,6 +59,7 @@ class CylinderNetwork(nn.Module):
         self.deviation: Tensor
         self.register_buffer('mean', torch.zeros(config.in_channels))
         self.register_buffer('deviation', torch.ones(config.in_channels))
+        self.dropout = nn.Dropout(config.dropout)
         self.projection = nn.Linear(config.in_channels, config.out_channels, bias=False)
         layers: list[nn.Module] = []
         width = config.in_channels
@@ -84,5 +86,5 @@ class CylinderNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return descriptors (N, out_channels) of unit length of inputs (N, in_channels)."""
-        x = self.standardized(inputs)
+        x = self.dropout(self.standardized(inputs))
         return normalize(self.projection(x) + self.out(self.mlp(x)), dim=1)

@@ -52,3 +52,17 @@ def voxel_down_sample(points: Tensor, voxel_size: float) -> Tensor:
     first = torch.ones_like(keys, dtype=torch.bool)
     first[1:] = keys[1:] != keys[:-1]
     return torch.sort(order[first]).values
+
+
+def voxel_means(points: Tensor, values: Tensor, voxel_size: float) -> Tensor:
+    """
+    Return the mean of the values in each voxel, (M, C), in the order of the voxels.
+
+    points: (N, 3) metres; values: (N, C). Raises InputError as `voxel_coordinates` does.
+    """
+    if len(points) == 0:
+        return values
+    _, voxel, counts = torch.unique(
+        pack(voxel_coordinates(points, voxel_size)), return_inverse=True, return_counts=True)
+    sums = values.new_zeros(len(counts), values.shape[1]).index_add_(0, voxel, values)
+    return sums / counts[:, None]
