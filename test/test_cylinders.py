@@ -145,7 +145,7 @@ def test_many_keypoints_are_thinned_out_the_same_way_each_time() -> None:
 def test_the_network_begins_with_the_principal_components() -> None:
     """Of inputs along few directions nothing is lost: what is near in them is near."""
     config = CylinderConfig(out_channels=8)
-    network = CylinderNetwork(config)
+    network = CylinderNetwork(config).eval()
     corner = torch.from_numpy(room_corner())
     keypoints, normals = oriented_keypoints(corner, torch.ones(3), config, 0.05)
     inputs = surroundings(keypoints, normals, torch.arange(len(keypoints)), config, 0.05)
