@@ -161,8 +161,8 @@ def compute_poses(
         right = torch.zeros(len(evidence))
         if truth is not None:
             for k, pose in enumerate(found[:len(evidence)]):
-                errors = relative_errors({(0, 1): pose.T_i_j}, {(0, 1): truth})
-                right[k] = float(errors[0] < config.rotation and errors[1] < translation)
+                (degrees,), (metres,) = relative_errors({(0, 1): pose.T_i_j}, {(0, 1): truth})
+                right[k] = float(degrees < config.rotation and metres < translation)
         return evidence, right
 
     results = list(ordered_map(judge, jobs, method.workers))
