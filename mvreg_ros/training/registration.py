@@ -24,8 +24,9 @@ from mvreg_ros.training.pairs import choice, overlapping_pairs, random_rotation,
 from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
 from mvreg_ros.training.stage import Stage
 from mvreg_ros.training.validation import EstimatedPose, pose_figures
-from mvreg_ros.types import FloatArray
+from mvreg_ros.types import FloatArray, InputError
 from mvreg_ros.weights.files import load_weights, save_weights
+from mvreg_ros.weights.layout import parts_of
 import torch
 from torch import nn, Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -107,8 +108,8 @@ class RegistrationStage(Stage):
         self.pairs = overlapping_pairs(train, voxel_size, config.overlap)
         count = config.validation_pairs
         self.overlapping = spread(overlapping_pairs(validation, voxel_size, 0.1), count)
-        self.any = spread([ScenePair(scene, i, j) for scene in validation
-                           for i, j in combinations(range(len(scene)), 2)], count)
+        self.others = spread([ScenePair(scene, i, j) for scene in validation
+                              for i, j in combinations(range(len(scene)), 2)], count)
 
     @classmethod
     def build(cls, config: RegistrationStageConfig, folder: Path) -> RegistrationStage:
@@ -117,6 +118,8 @@ class RegistrationStage(Stage):
         validation = training_scenes(config.data.validation)
         path = Path(config.weights).expanduser()
         weights = load_weights(path)
+        if 'phi' not in parts_of(weights.tensors):
+            raise InputError(f'{path}: has no phi: train the features first')
         network = Lmpcr(replace(
             weights.config, points=config.points, width=config.width, clusters=config.clusters))
         network.load_state_dict(
@@ -186,7 +189,7 @@ class RegistrationStage(Stage):
             last = estimates[-1]
             # What a pass begins with is as given to it.
             r, w = distances(last.T_i_j, gamma).detach(), last.weights.detach()
-            x = torch.cat([x[..., :6], r[..., None], w[..., None]], 2)
+            x = torch.cat([x, r[..., None], w[..., None]], 2)
             estimates.append(estimate(network.psi_iter, network.zeta, x, *original))
             aligned = transform(estimates[-1].T_i_j, gamma.points_j).detach()
             x = torch.cat([gamma.points_i, aligned], 2)
@@ -195,7 +198,7 @@ class RegistrationStage(Stage):
     def validate(self) -> dict[str, float]:
         """Return the figures of `pose_figures` on fragments as they are."""
         overlapping, other = (
-            [self.estimated(pair) for pair in pairs] for pairs in (self.overlapping, self.any))
+            [self.estimated(pair) for pair in pairs] for pairs in (self.overlapping, self.others))
         scale = self.network.config.voxel_size / LmpcrConfig.voxel_size
         return pose_figures(overlapping, other, scale)
 
