@@ -19,6 +19,7 @@ from mvreg_ros.pairwise.evidence import EvidenceNetwork
 from mvreg_ros.pairwise.matching import match
 from mvreg_ros.parallel import ordered_map
 from mvreg_ros.training.config import StageConfig
+from mvreg_ros.training.disturbance import disturbed_points
 from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
 from mvreg_ros.training.stage import Stage
 from mvreg_ros.types import FloatArray, FragmentFeatures
@@ -173,10 +174,12 @@ def compute_poses(
 def described(
     method: ConsistencyMethod, scene: TrainingScene, step: int
 ) -> list[FragmentFeatures]:
-    """Return the features of every `step`-th fragment of a scene."""
+    """Return the features of every `step`-th fragment of a scene, as rough as real ones."""
     fragments = []
     for k in range(0, len(scene), step):
         fragment = scene.fragment(k)
-        rows = voxel_down_sample(torch.from_numpy(fragment.points), method.voxel_size)
-        fragments.append(replace(fragment, points=fragment.points[rows.numpy()]))
+        rng = np.random.default_rng([*scene.name.encode(), k, 1])
+        points = disturbed_points(fragment, rng, method.voxel_size).astype(np.float32)
+        rows = voxel_down_sample(torch.from_numpy(points), method.voxel_size)
+        fragments.append(replace(fragment, points=points[rows.numpy()]))
     return list(ordered_map(method.descriptor, fragments, method.workers))

@@ -17,8 +17,9 @@ from mvreg_ros.features.cylinder_descriptor import oriented_keypoints, surroundi
 from mvreg_ros.features.cylinder_network import CylinderConfig
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.parallel import ordered_map
+from mvreg_ros.training.disturbance import disturbed_points
 from mvreg_ros.training.scenes import TrainingScene
-from mvreg_ros.types import Fragment, no_progress, Progress
+from mvreg_ros.types import no_progress, Progress
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
@@ -27,12 +28,6 @@ from scipy.spatial.transform import Rotation
 import torch
 from torch import Tensor
 
-# Errors that the fragments get on top, since fused ones are smoother than real ones are: along the
-# line of sight, metres at a range of 1 m and growing with its square, half of it common to
-# neighbours; in all directions; and half of them lose up to so large a share of their points.
-LARGEST_DEPTH_NOISE, NEAREST, FARTHEST = 0.004, 0.7, 2.5
-NEIGHBORS_CELL = 0.06
-LARGEST_NOISE, LARGEST_LOSS = 0.002, 0.4
 # Of the keypoints this share is kept, the same places of the world in all fragments, cell by cell.
 KEPT_SHARE, KEPT_CELL_VOXELS = 0.4, 6.0
 
@@ -92,11 +87,7 @@ def disturbed_surroundings(
     rng = np.random.default_rng([*scene.name.encode(), k])
     # Another frame puts the borders of the voxels elsewhere; what is described does not turn.
     R = Rotation.random(random_state=rng).as_matrix()
-    scale = voxel_size / 0.025
-    points = (fragment.points + depth_errors(fragment, rng, scale)) @ R.T
-    points = points + rng.normal(0, rng.uniform(0, LARGEST_NOISE * scale), points.shape)
-    if rng.random() < 0.5:
-        points = points[rng.random(len(points)) < rng.uniform(1 - LARGEST_LOSS, 1)]
+    points = disturbed_points(fragment, rng, voxel_size) @ R.T
     cloud = torch.from_numpy(points.astype(np.float32))
     cloud = cloud[voxel_down_sample(cloud, voxel_size)]
     viewpoint = torch.from_numpy((R @ fragment.sensor_origin).astype(np.float32))
@@ -109,21 +100,6 @@ def disturbed_surroundings(
     return Surroundings(
         torch.from_numpy(world.astype(np.float32))[rows],
         torch.from_numpy((normals.numpy() @ R_world.T).astype(np.float32))[rows], inputs.half())
-
-
-def depth_errors(
-    fragment: Fragment, rng: np.random.Generator, scale: float
-) -> NDArray[np.float64]:
-    """Return errors (N, 3) along the lines of sight, in metres times `scale`."""
-    sight = fragment.points - fragment.sensor_origin.astype(float)
-    distance = np.linalg.norm(sight, axis=1, keepdims=True)
-    cells = np.floor(fragment.points / (NEIGHBORS_CELL * scale)).astype(np.int64)
-    _, cell = np.unique(cells, axis=0, return_inverse=True)
-    common = rng.normal(size=cell.max() + 1)[cell.reshape(-1)]
-    noise = np.sqrt(0.5) * (common + rng.normal(size=len(sight)))
-    growth = np.clip(distance / scale, NEAREST, FARTHEST) ** 2
-    size = rng.uniform(0, LARGEST_DEPTH_NOISE) * scale * growth
-    return size * noise[:, None] * sight / np.maximum(distance, 1e-9)
 
 
 def kept(world: NDArray, cell: float) -> NDArray[np.bool_]:
