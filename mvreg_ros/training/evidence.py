@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise, product
+import json
 from pathlib import Path
 
 from mvreg_ros.data.files import write_atomic
@@ -114,7 +115,7 @@ class EvidenceStage(Stage):
         tensors |= {f'evidence.{name}': x for name, x in self.zeta.state_dict().items()}
         save_weights(path, tensors, {
             **provenance, 'config': weights.metadata['config'],
-            'phi': weights.metadata.get('source', '')})
+            'phi': json.dumps(weights.metadata)})
 
     def provenance(self) -> dict[str, str]:
         """Return the numbers of scenes, fragments and poses."""
