@@ -30,6 +30,8 @@ def info(path: Path) -> None:
     if file.voxel_size is None:
         say('it does not tell its voxel size, so that of the paper is assumed')
     say(summary(merged([file])))
+    for name, text in file.provenance.items():
+        say(f'{name}: {text}')
 
 
 def convert(paths: Sequence[Path], out: Path) -> None:
@@ -46,7 +48,10 @@ def summary(weights: Weights) -> str:
     """Return a line for each part, then the sizes, then what is missing."""
     counts, config = parameter_counts(weights.tensors), weights.config
     lines = [f'  {part:9}{count:10,} parameters  {PARTS[part]}' for part, count in counts.items()]
-    if 'phi' in counts:
+    if 'phi' in counts and config.features == 'cylinder':
+        lines.append(f'features cylinder, descriptors of {config.cylinder.out_channels} numbers, '
+                     f'voxels of {config.voxel_size:g} m')
+    elif 'phi' in counts:
         lines.append(f'descriptors of {config.fcgf.out_channels} numbers, conv1 of '
                      f'{config.fcgf.conv1_kernel_size}^3, voxels of {config.voxel_size:g} m')
     missing = [part for part in PARTS if part not in counts]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mvreg_ros.lmpcr import LmpcrConfig
@@ -21,7 +21,8 @@ class WeightsFile:
     """
     What a file holds, under our names, every name and shape checked.
 
-    container: the format. voxel_size: metres, None where the file does not tell it.
+    container: the format. voxel_size: metres, None where the file does not tell it. provenance:
+    texts that the file holds about itself, none in published ones.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class WeightsFile:
     tensors: dict[str, Tensor]
     config: LmpcrConfig
     voxel_size: float | None
+    provenance: dict[str, str] = field(default_factory=dict)
 
 
 def read_weights_file(path: Path) -> WeightsFile:
@@ -36,7 +38,9 @@ def read_weights_file(path: Path) -> WeightsFile:
     if not is_checkpoint(path):
         weights = load_weights(path)
         config = weights.config
-        return WeightsFile(path, 'safetensors', weights.tensors, config, config.voxel_size)
+        provenance = {name: text for name, text in weights.metadata.items() if name != 'config'}
+        return WeightsFile(
+            path, 'safetensors', weights.tensors, config, config.voxel_size, provenance)
     checkpoint = read_checkpoint(path)
     try:
         tensors = translated(checkpoint.tensors)
