@@ -45,7 +45,7 @@ def test_info_says_what_a_published_file_holds(zoo: Path, capsys: pytest.Capture
     assert main(['weights', 'info', str(zoo)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f'{zoo}: torch legacy, state_dict, 129 entries',
-        '  phi       8,760,384 parameters  FCGF descriptor',
+        '  phi       8,760,384 parameters  descriptor',
         'descriptors of 32 numbers, conv1 of 7^3, voxels of 0.025 m',
         'for --method lmpcr: missing psi_init, psi_iter',
     ]

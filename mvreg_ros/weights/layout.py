@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 PARTS = {
-    'phi': 'FCGF descriptor', 'matching': 'temperature of the correspondences',
+    'phi': 'descriptor', 'matching': 'temperature of the correspondences',
     'psi_init': 'first registration block', 'psi_iter': 'registration block of later rounds',
     'zeta': 'confidence block', 'beta': 'weight in the harmonic mean',
     'evidence': 'confidence of method consistency',
