@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-import logging
 from typing import TypeVar
 
 from mvreg_ros.device import autocast
@@ -36,11 +35,9 @@ from mvreg_ros.types import (
     PairRegistration,
     Progress,
 )
-import numpy as np
 import torch
 from torch import Tensor
 
-LOGGER = logging.getLogger(__name__)
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 Pair = tuple[int, int]
@@ -80,10 +77,6 @@ class LearnedMethod:
         self.workers = workers_for(device)
         self.voxel_size = voxel_size
         self.scale = config.voxel_size / voxel_size
-        if not np.isclose(self.scale, 1):
-            LOGGER.warning(
-                'the weights are for voxels of %g m: at voxel_size %g the network sees a world '
-                '%.3g times as large', config.voxel_size, voxel_size, self.scale)
         self.descriptor = learned_descriptor(network, voxel_size, device, engine, config.points)
 
     @torch.inference_mode()

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+import logging
 from pathlib import Path
 
 from mvreg_ros.device import select_device
-from mvreg_ros.features.descriptor import Descriptor, FpfhDescriptor
+from mvreg_ros.features.descriptor import FpfhDescriptor
 from mvreg_ros.lmpcr import Lmpcr
 from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.methods.learned import learned_descriptor, LearnedMethod
@@ -21,8 +22,11 @@ from mvreg_ros.sparse.engine import open_engine
 from mvreg_ros.types import InputError
 from mvreg_ros.weights.files import load_weights
 from mvreg_ros.weights.layout import NEEDED, part_of, parts_of
+import numpy as np
 import torch
 from torch import Tensor
+
+LOGGER = logging.getLogger(__name__)
 
 # The weights in the box, see docs/model_card.md.
 SHIPPED = Path(__file__).parent.parent / 'weights' / 'pretrained.safetensors'
@@ -39,16 +43,23 @@ def method_from(parameters: Mapping[str, Value]) -> Method:
     voxel_size = float(parameters['voxel_size'])
     features, engine = str(parameters['features']), str(parameters['sparse_engine'])
     learned = parameters['method'] == 'lmpcr'
+    path = str(parameters['weights'])
     if features == 'fpfh':
         if learned:
             raise InputError('method lmpcr learns on learned features: set features to cylinder, '
                              'or to fcgf with weights for it')
-        descriptor: Descriptor = FpfhDescriptor(voxel_size, device)
-        return ConsistencyMethod(descriptor, voxel_size, device)
+        if path:
+            raise InputError('features fpfh have no weights: leave out weights, or set features '
+                             'to what they hold')
+        return ConsistencyMethod(FpfhDescriptor(voxel_size, device), voxel_size, device)
     if features == 'fcgf':  # say at once what cannot work
         open_engine(engine, torch.zeros(1, 4, dtype=torch.int64, device=device))
-    pretrained = load_pretrained(
-        str(parameters['weights']), features, NEEDED if learned else ('phi',))
+    pretrained = load_pretrained(path, features, NEEDED if learned else ('phi',))
+    trained = pretrained.network.config.voxel_size
+    if not np.isclose(trained, voxel_size):
+        LOGGER.warning(
+            'the weights are for voxels of %g m: at voxel_size %g they see a world %.3g times as '
+            'large', trained, voxel_size, trained / voxel_size)
     if learned:
         return LearnedMethod(pretrained.network, voxel_size, device, engine)
     return consistency_method(pretrained, voxel_size, device, engine)
@@ -69,7 +80,7 @@ def consistency_method(
     network = pretrained.network
     descriptor = learned_descriptor(network, voxel_size, device, engine)
     if network.config.features == 'fcgf':
-        return ConsistencyMethod(descriptor, voxel_size, device, pretrained.zeta)
+        return ConsistencyMethod(descriptor, voxel_size, device)
     return ConsistencyMethod(
         descriptor, voxel_size, device, pretrained.zeta, network.config.cylinder.similarity)
 
@@ -83,20 +94,25 @@ def load_pretrained(path: str, features: str, needed: Sequence[str]) -> Pretrain
     if not path and features == 'fcgf':
         raise InputError('features fcgf needs weights, which are not in the package: name a file '
                          'that mvreg weights convert or mvreg train made')
-    weights = load_weights(Path(path).expanduser() if path else SHIPPED)
+    file = Path(path).expanduser() if path else SHIPPED
+    weights = load_weights(file)
     held = parts_of(weights.tensors)
     config = weights.config
     missing = [part for part in needed if part not in held]
+    if missing and not path:
+        raise InputError(
+            f"the weights in the package have no {' and no '.join(missing)}, which method lmpcr "
+            'needs: name weights that mvreg train or mvreg weights convert made')
     if missing:
         raise InputError(
-            f"{path}: has no {' and no '.join(missing)}, which is needed here: give the files "
+            f"{file}: has no {' and no '.join(missing)}, which is needed here: give the files "
             'that hold all parts to one mvreg weights convert')
     if config.features != features:
         raise InputError(
-            f'{path}: holds features {config.features}: set features to {config.features}')
+            f'{file}: holds features {config.features}: set features to {config.features}')
     if features == 'fcgf' and config.fcgf.in_channels != 1:
         raise InputError(
-            f'{path}: its FCGF wants {config.fcgf.in_channels} features a point, and '
+            f'{file}: its FCGF wants {config.fcgf.in_channels} features a point, and '
             'fragments have none: take weights for occupied voxels alone')
     network = Lmpcr(config)
     if 'zeta' not in held:

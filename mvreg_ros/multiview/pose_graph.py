@@ -128,7 +128,7 @@ def judged(
     verdict = np.where(used, Verdict.KEPT, Verdict.PRUNED).astype(object)
     reason = np.where(
         used, 'consistent', np.where(taken, 'inconsistent', np.where(
-            edges.evidence < edges.inliers / 2, 'contradicted', 'low_confidence'
+            edges.evidence < edges.inliers / 2, 'doubted', 'low_confidence'
         ))
     ).astype(object)
     bridge = used.copy()
