@@ -18,7 +18,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['evaluation/*.html', 'sparse/*.c', 'weights/*.safetensors']},
+    package_data={PACKAGE: ['evaluation/*.html', 'native/*.c', 'weights/*.safetensors']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),

@@ -16,7 +16,7 @@ import re
 import sys
 import warnings
 
-from mvreg_ros.sparse.native import native_kernel
+from mvreg_ros.native.library import native_kernel
 
 # Shared libraries that Open3D expects from the system, and the Debian packages that have them.
 DEBIAN_PACKAGES = {
@@ -110,7 +110,7 @@ def check_device() -> Row:
 
 
 def check_native_kernel() -> Row:
-    """Say where the native kernel of sparse convolution is, or why there is none."""
+    """Say where the native kernel is, or why there is none."""
     kernel = native_kernel()
     return Row('native kernel', True, kernel.status, '' if kernel.library else NATIVE_CURE)
 

@@ -23,6 +23,7 @@ from mvreg_ros.features.cylinders import (
     RADIAL,
     WIDTH,
 )
+from mvreg_ros.native import dispatch
 from mvreg_ros.types import Fragment
 import numpy as np
 import pytest
@@ -84,6 +85,12 @@ def twin(
         np.real(phases), np.imag(phases), [np.log(max(total, 1)) / 5]])
 
 
+@pytest.fixture
+def torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do without the native kernel."""
+    monkeypatch.setattr(dispatch, 'serves', lambda *tensors, dtype=None: False)
+
+
 def test_histograms_equal_those_of_a_loop_over_bins() -> None:
     """Ten keypoints among points all around, one of them far from all."""
     points, normals = cloud()
@@ -93,6 +100,10 @@ def test_histograms_equal_those_of_a_loop_over_bins() -> None:
     for row, query, normal in zip(found, queries, normals, strict=False):
         expected = twin(*(x.double().numpy() for x in (query, normal, points, normals)))
         np.testing.assert_allclose(row, expected, atol=2e-4)
+
+
+def test_torch_alone_gives_the_same(torch_alone: None) -> None:
+    test_histograms_equal_those_of_a_loop_over_bins()
 
 
 def test_no_motion_changes_them() -> None:
@@ -107,7 +118,9 @@ def test_no_motion_changes_them() -> None:
     torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
 
 
-def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_give_what_the_whole_gives(
+    torch_alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The memory bound changes nothing but the memory."""
     points, normals = cloud()
     whole = cylinder_histograms(points, normals, points, normals, RADIUS)

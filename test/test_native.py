@@ -13,7 +13,11 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from mvreg_ros.sparse import kernel_map, native, native_operators
+from mvreg_ros.features import cylinders
+from mvreg_ros.features import native_operators as feature_operators
+from mvreg_ros.features.neighbors import radius_neighbors
+from mvreg_ros.native import dispatch, library
+from mvreg_ros.sparse import kernel_map, native_operators
 from mvreg_ros.sparse.engine import open_engine
 import numpy as np
 import pytest
@@ -26,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import torch
 from mvreg_ros.sparse.engine import open_engine
-from mvreg_ros.sparse.native import native_kernel
+from mvreg_ros.native.library import native_kernel
 engine = open_engine('torch', torch.cartesian_prod(*[torch.arange(n) for n in (1, 4, 4, 4)]))
 print(engine.convolve(torch.ones(64, 8), torch.ones(27, 8, 5), 1, 1).sum().item())
 print(native_kernel().status)
@@ -81,7 +85,7 @@ def assert_equal_to_scale(one: Tensor, other: Tensor) -> None:
 @pytest.fixture(scope='module', autouse=True)
 def kernel() -> None:
     """Compare nothing with itself: skip where there can be no kernel, fail where there is none."""
-    found = native.native_kernel()
+    found = library.native_kernel()
     if 'no C compiler' in found.status or 'switched off' in found.status:
         pytest.skip(f'{found.status}: sudo apt-get install gcc libc6-dev')
     assert found.library, found.status
@@ -121,6 +125,33 @@ def test_the_pairs_are_those_that_torch_finds(cells: np.ndarray, data: st.DataOb
     assert found[2] == expected[2]
 
 
+@given(st.integers(0, 2**32), st.integers(1, 300), st.floats(0.01, 2.0))
+def test_the_neighbors_are_those_that_torch_finds(seed: int, count: int, radius: float) -> None:
+    """Of few and of many points, in the same order."""
+    points = torch.rand(count, 3, generator=torch.Generator().manual_seed(seed))
+    found = radius_neighbors(points[:50], points, radius)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch, 'serves', lambda *tensors, dtype=None: False)
+        expected = radius_neighbors(points[:50], points, radius)
+    assert torch.equal(found.counts, expected.counts)
+    assert torch.equal(found.index, expected.index)
+    torch.testing.assert_close(found.distance, expected.distance)
+
+
+@pytest.mark.parametrize('count', [1, 3, 700])
+def test_the_moments_are_those_that_torch_sums(count: int) -> None:
+    """Points on the axis and outside of all bins too, and a query without a neighbour."""
+    generator = torch.Generator().manual_seed(count)
+    points = torch.rand(count, 3, generator=generator)
+    normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
+    queries = torch.cat([points, points[:1] + 9])
+    frames = cylinders.tangent_frames(torch.cat([normals, normals[:1]]))
+    near = radius_neighbors(queries, points, 0.4)
+    arguments = queries, frames, near, torch.cat([points, normals], 1), 0.4
+    found = feature_operators.cylinder_moments(*arguments, (cylinders.BINS, cylinders.CHANNELS))
+    assert_equal_to_scale(found, cylinders.cylinder_moments(*arguments))
+
+
 @pytest.mark.parametrize('count', [0, 1])
 def test_no_voxels_and_one(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing in, nothing out; one voxel meets the centre of a kernel."""
@@ -137,10 +168,10 @@ def test_narrower_vectors_give_the_same(
     flag: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As older processors have them."""
-    monkeypatch.setattr(native, 'FLAGS', (*native.FLAGS, flag))
-    narrow = native.open_kernel()
+    monkeypatch.setattr(library, 'FLAGS', (*library.FLAGS, flag))
+    narrow = library.open_kernel()
     assert narrow.library
-    monkeypatch.setattr(native_operators, 'native_kernel', lambda: narrow)
+    monkeypatch.setattr(dispatch, 'native_kernel', lambda: narrow)
     for channels in ((1, 20), (7, 96)):
         results = both(random_voxels(4, 500), 3, channels, (1, 2), monkeypatch)
         for one, other in zip(*results, strict=True):
@@ -183,12 +214,12 @@ def test_it_serves_float32_on_the_cpu() -> None:
 
 def test_it_is_compiled_once(cache: Path) -> None:
     """The second time finds what the first one left, and nothing else is left."""
-    first = native.open_kernel()
+    first = library.open_kernel()
     assert first.library
     made, = cache.iterdir()
     assert first.status == str(made)
     stamp = made.stat().st_mtime_ns
-    assert native.open_kernel().status == str(made)
+    assert library.open_kernel().status == str(made)
     assert made.stat().st_mtime_ns == stamp
     assert list(cache.iterdir()) == [made]
 
@@ -196,12 +227,12 @@ def test_it_is_compiled_once(cache: Path) -> None:
 @pytest.mark.parametrize('damage', ['empty', 'cut off', 'one byte'])
 def test_a_broken_library_is_built_again(damage: str, cache: Path) -> None:
     """Loading it could end the process."""
-    path = Path(native.open_kernel().status)
+    path = Path(library.open_kernel().status)
     good = path.read_bytes()
     path.unlink()  # this process has it in memory
     path.write_bytes({'empty': b'', 'cut off': good[:5000],
                       'one byte': good[:-1] + bytes([good[-1] ^ 1])}[damage])
-    kernel = native.open_kernel()
+    kernel = library.open_kernel()
     assert kernel.library
     assert Path(kernel.status).read_bytes() == good
 
@@ -214,7 +245,7 @@ def test_a_compiler_that_fails_is_named(cache: Path, monkeypatch: pytest.MonkeyP
         f'#!{sys.executable}\nimport sys\nif sys.argv[1] != "--version": sys.exit("no space")\n')
     compiler.chmod(0o755)
     monkeypatch.setenv('PATH', str(compiler.parent))
-    assert native.open_kernel() == native.NativeKernel(None, f'{compiler} failed: no space')
+    assert library.open_kernel() == library.NativeKernel(None, f'{compiler} failed: no space')
     assert not list(cache.iterdir())
 
 
@@ -222,14 +253,14 @@ def test_a_cache_that_cannot_be_written_is_named(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.touch()
-    kernel = native.open_kernel()
+    kernel = library.open_kernel()
     assert kernel.library is None
     assert str(cache) in kernel.status
 
 
 def test_it_is_switched_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('MVREG_NATIVE', '0')
-    assert native.open_kernel() == native.NativeKernel(None, 'switched off by MVREG_NATIVE=0')
+    assert library.open_kernel() == library.NativeKernel(None, 'switched off by MVREG_NATIVE=0')
     assert not cache.exists()
 
 

@@ -11,7 +11,9 @@ bin, since the phase itself depends on an arbitrary zero.
 
 from __future__ import annotations
 
-from mvreg_ros.features.neighbors import radius_neighbors
+from mvreg_ros.features import native_operators
+from mvreg_ros.features.neighbors import Neighbors, radius_neighbors
+from mvreg_ros.native import dispatch
 import torch
 from torch import Tensor
 
@@ -38,8 +40,33 @@ def cylinder_histograms(
     is bounded by the neighbours found.
     """
     near = radius_neighbors(queries, points, radius)
-    columns = torch.cat([points, point_normals], 1).T.contiguous()
-    turns = tangent_frames(normals).transpose(1, 2).contiguous()
+    frames = tangent_frames(normals)
+    oriented = torch.cat([points, point_normals], 1)
+    if dispatch.serves(queries, frames, oriented):
+        sums = native_operators.cylinder_moments(
+            queries, frames, near, oriented, radius, (BINS, CHANNELS))
+    else:
+        sums = cylinder_moments(queries, frames, near, oriented, radius)
+    return invariants(sums)
+
+
+def tangent_frames(normals: Tensor) -> Tensor:
+    """Return (Q, 3, 3) whose rows are two tangents and the normal."""
+    helper = torch.zeros_like(normals)
+    helper[torch.arange(len(normals)), normals.abs().argmin(1)] = 1
+    first = torch.nn.functional.normalize(torch.linalg.cross(normals, helper), dim=1)
+    return torch.stack([first, torch.linalg.cross(normals, first), normals], 1)
+
+
+def cylinder_moments(
+    queries: Tensor, frames: Tensor, near: Neighbors, points: Tensor, radius: float
+) -> Tensor:
+    """
+    Return (Q, BINS, CHANNELS): the moments of the neighbours of each query.
+
+    queries: (Q, 3); frames: (Q, 3, 3); points: (N, 6), with their normals.
+    """
+    columns = points.T.contiguous()
     # Queries with about as many neighbours go together, so that few places stay empty.
     counts, order = torch.sort(near.counts)
     starts = (near.counts.cumsum(0) - near.counts)[order]
@@ -54,19 +81,11 @@ def cylinder_histograms(
         index, mask = padded(near.index, starts[begin:end], counts[begin:end])
         around = columns.index_select(1, index.flatten()).unflatten(1, index.shape)
         offset = (around[:3] - queries[rows].T[..., None]) / radius
-        turn = turns[rows]
+        frame = frames[rows]
         sums[rows] = moments(
-            turn @ offset.transpose(0, 1), turn @ around[3:].transpose(0, 1), mask)
+            frame @ offset.transpose(0, 1), frame @ around[3:].transpose(0, 1), mask)
         begin = end
-    return invariants(sums)
-
-
-def tangent_frames(normals: Tensor) -> Tensor:
-    """Return (Q, 3, 3) whose columns are two tangents and the normal."""
-    helper = torch.zeros_like(normals)
-    helper[torch.arange(len(normals)), normals.abs().argmin(1)] = 1
-    first = torch.nn.functional.normalize(torch.linalg.cross(normals, helper), dim=1)
-    return torch.stack([first, torch.linalg.cross(normals, first), normals], 2)
+    return sums
 
 
 def padded(index: Tensor, starts: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvreg_ros.features import native_operators
 from mvreg_ros.features.voxels import pack, voxel_coordinates
+from mvreg_ros.native import dispatch
 import torch
 from torch import Tensor
 
@@ -55,7 +57,9 @@ def radius_neighbors(
     start = torch.searchsorted(keys, centre - 1)
     length = torch.searchsorted(keys, centre + 1, right=True) - start
 
-    columns_q, columns_p = queries.T.contiguous(), points.T.contiguous()
+    native = dispatch.serves(queries, points)
+    search = native_operators.search_runs if native else search_runs
+    points = points[order]
     found: list[tuple[Tensor, ...]] = []
     candidates = length.sum(1).cumsum(0)
     begin = 0
@@ -63,19 +67,30 @@ def radius_neighbors(
         done = int(candidates[begin - 1]) if begin else 0
         end = max(begin + 1, int(torch.searchsorted(candidates, done + chunk, right=True)))
         end = min(end, count)
-        runs = length[begin:end].reshape(-1)
-        run = torch.repeat_interleave(torch.arange(len(runs), device=runs.device), runs)
-        first = start[begin:end].reshape(-1) - (runs.cumsum(0) - runs)
-        index = order.index_select(
-            0, first.index_select(0, run) + torch.arange(len(run), device=run.device)
-        )
-        query = torch.repeat_interleave(
-            torch.arange(begin, end, device=runs.device), length[begin:end].sum(1)
-        )
-        offset = columns_p.index_select(1, index) - columns_q.index_select(1, query)
-        distance = offset.square_().sum(0).sqrt_()
-        near = (distance < radius).nonzero()[:, 0]
-        found.append(tuple(x.index_select(0, near) for x in (query, index, distance)))
+        found.append(search(
+            queries[begin:end], points, start[begin:end], length[begin:end], radius))
         begin = end
-    query, index, distance = (torch.cat(part) for part in zip(*found, strict=True))
-    return Neighbors(torch.bincount(query, minlength=count), index, distance)
+    counts, row, distance = (torch.cat(part) for part in zip(*found, strict=True))
+    return Neighbors(counts, order.index_select(0, row), distance)
+
+
+def search_runs(
+    queries: Tensor, points: Tensor, starts: Tensor, lengths: Tensor, radius: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """
+    Return how many points are nearer than `radius` to each query, their rows and distances.
+
+    Only those in the runs of a query are looked at: `lengths` (Q, R) rows of points from each of
+    `starts` (Q, R) on.
+    """
+    runs = lengths.flatten()
+    run = torch.repeat_interleave(torch.arange(len(runs), device=runs.device), runs)
+    first = starts.flatten() - (runs.cumsum(0) - runs)
+    row = first.index_select(0, run).add_(torch.arange(len(run), device=run.device))
+    query = run // lengths.shape[1]
+    offset = points.T.contiguous().index_select(1, row)
+    offset = offset - queries.T.contiguous().index_select(1, query)
+    distance = offset.square_().sum(0).sqrt_()
+    near = (distance < radius).nonzero()[:, 0]
+    counts = torch.bincount(query.index_select(0, near), minlength=len(queries))
+    return counts, row.index_select(0, near), distance.index_select(0, near)

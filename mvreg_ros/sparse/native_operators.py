@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from mvreg_ros.sparse.native import native_kernel
+from mvreg_ros.native.dispatch import pieces, run
+from mvreg_ros.native.dispatch import serves as serves
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -22,13 +21,6 @@ COLUMNS = 16
 ROWS = 512
 # Offsets whose gradients are summed by one thread.
 OFFSETS = 4
-Call = tuple[int, ...]
-
-
-def serves(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> bool:
-    """Return whether there is a native kernel for these tensors: of that type and on the CPU."""
-    return (all(t.dtype == dtype and t.device.type == 'cpu' for t in tensors)
-            and native_kernel().library is not None)
 
 
 def find_pairs(cells: Tensor, places: Tensor, across: Tensor) -> tuple[Tensor, Tensor, list[int]]:
@@ -100,21 +92,3 @@ def fill_up(values: Tensor) -> Tensor:
     """Return (..., C) with zeros up to a multiple of COLUMNS, contiguous."""
     missing = -values.shape[-1] % COLUMNS
     return (functional.pad(values, (0, missing)) if missing else values).contiguous()
-
-
-def pieces(count: int, most: int) -> list[tuple[int, int]]:
-    """Return the first and the end of parts of at most so many."""
-    return [(first, min(first + most, count)) for first in range(0, count, most)]
-
-
-def run(name: str, calls: list[Call]) -> None:
-    """Make the calls, which write to different memory, on as many threads as torch uses."""
-    function: Callable[..., None] = getattr(native_kernel().library, name)
-    threads = min(torch.get_num_threads(), len(calls))
-    if threads < 2:
-        for call in calls:
-            function(*call)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(function, *call) for call in calls]:
-            done.result()

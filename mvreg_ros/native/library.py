@@ -1,7 +1,7 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The native kernel of sparse convolution: compiled at its first use, where there is a compiler.
+The native kernel, inner loops in C: compiled at its first use, where there is a compiler.
 
 It is kept in the user's cache folder. Without a compiler, or where nothing can be written there,
 torch alone computes the same; the environment variable MVREG_NATIVE=0 asks for that.
@@ -23,17 +23,21 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 
 LOGGER = logging.getLogger(__name__)
-SOURCE = Path(__file__).with_name('native.c')
+SOURCES = sorted(Path(__file__).parent.glob('*.c'))
 COMPILERS = ('cc', 'gcc', 'clang')
-FLAGS = ('-O3', '-march=native', '-shared', '-fPIC')
+FLAGS = ('-O3', '-march=native', '-fno-math-errno', '-shared', '-fPIC')
 COMPILER_SECONDS = 120
-POINTER, SIZE = ctypes.c_void_p, ctypes.c_int64
+POINTER, SIZE, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 SIGNATURES = {
     'find_pairs': (POINTER, POINTER, SIZE, POINTER, SIZE, POINTER, POINTER, POINTER),
     'convolve': (POINTER, SIZE, POINTER, SIZE, SIZE, POINTER, SIZE, POINTER, POINTER, POINTER,
                  SIZE, SIZE, POINTER, SIZE),
     'kernel_gradient': (
         POINTER, SIZE, POINTER, SIZE, POINTER, POINTER, POINTER, SIZE, POINTER),
+    'search_runs': (
+        POINTER, SIZE, POINTER, POINTER, SIZE, POINTER, FLOAT, POINTER, POINTER, POINTER),
+    'cylinder_moments': (
+        POINTER, POINTER, POINTER, SIZE, POINTER, POINTER, FLOAT, POINTER),
 }
 LOCK = Lock()
 
@@ -60,7 +64,7 @@ def native_kernel() -> NativeKernel:
 def _kernel() -> NativeKernel:
     """Open the kernel once."""
     found = open_kernel()
-    LOGGER.debug('native kernel of sparse convolution: %s', found.status)
+    LOGGER.debug('native kernel: %s', found.status)
     return found
 
 
@@ -78,24 +82,25 @@ def open_kernel() -> NativeKernel:
 
 
 def _find() -> Path:
-    """Return the library for this source, compiler and processor; compile it if need be."""
+    """Return the library for these sources, compiler and processor; compile it if need be."""
     if os.environ.get('MVREG_NATIVE') == '0':
         raise UnavailableError('switched off by MVREG_NATIVE=0')
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         raise UnavailableError(f'no C compiler ({", ".join(COMPILERS)})')
-    parts = (SOURCE.read_text(), *FLAGS, _run(compiler, '--version'), _processor())
+    sources = [path.read_text() for path in SOURCES]
+    parts = (*sources, *FLAGS, _run(compiler, '--version'), _processor())
     key = _digest('\n'.join(parts).encode())
     folder = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'mvreg_ros'
     # A name tells the content as well: what a crash or a full disk left half-written is not used.
-    for path in folder.glob(f'sparse-{key}-*.so'):
+    for path in folder.glob(f'native-{key}-*.so'):
         if path.stem.endswith(_digest(path.read_bytes())):
             return path
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as scratch:
-        made = Path(scratch) / 'sparse.so'
-        _run(compiler, *FLAGS, '-o', str(made), str(SOURCE))
-        return made.rename(folder / f'sparse-{key}-{_digest(made.read_bytes())}.so')
+        made = Path(scratch) / 'native.so'
+        _run(compiler, *FLAGS, '-o', str(made), *map(str, SOURCES))
+        return made.rename(folder / f'native-{key}-{_digest(made.read_bytes())}.so')
 
 
 def _run(compiler: str, *arguments: str) -> str:
