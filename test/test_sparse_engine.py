@@ -185,6 +185,22 @@ def test_convolutions_that_do_not_fit_are_refused() -> None:
         open_engine('cuda', engine.coordinates(1))
 
 
+@pytest.mark.parametrize('native', [True, False])
+@pytest.mark.parametrize('shape', [(7,), (1,), (5, 1), ()])
+@pytest.mark.parametrize('channels', [2, 5])
+def test_features_of_other_channels_than_the_kernel_are_refused(
+    native: bool, shape: tuple[int, ...], channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything reads beyond them, by whichever way."""
+    if not native:
+        monkeypatch.setattr(native_operators, 'serves', lambda *tensors, dtype=None: False)
+    engine = open_engine('torch', random_voxels(6, 30))
+    _, kernel = inputs(engine, 3, (channels, 2), 1, torch.float32)
+    features = torch.ones(len(engine.coordinates(1)), *shape)
+    with pytest.raises(InputError, match=f'and a kernel of {channels} channels'):
+        engine.convolve(features, kernel, 1, 1)
+
+
 def test_a_missing_minkowski_engine_is_said_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not installed is named, and the command that builds it."""
     monkeypatch.setitem(sys.modules, 'MinkowskiEngine', None)

@@ -47,13 +47,14 @@ class TorchEngine:
     ) -> Tensor:
         """Return the convolution, as `SparseEngine` says."""
         level_in, level_out, size = level_of(stride_in), level_of(stride_out), size_of(kernel)
-        if len(features) != len(self._level(level_in)):
-            raise InputError(f'{len(features)} rows of features for {len(self._level(level_in))} '
-                             f'voxels of stride {stride_in}')
+        voxels, channels = len(self._level(level_in)), kernel.shape[1]
+        if features.shape != (voxels, channels):  # the native kernel would read what is not theirs
+            raise InputError(f'features {tuple(features.shape)} for {voxels} voxels of stride '
+                             f'{stride_in} and a kernel of {channels} channels')
         if level_in == 0 and self._order is not None:
             features = features.index_select(0, self._order)
         mirrored = level_out < level_in
-        if kernel.shape[1] <= FEW_CHANNELS and not features.requires_grad:
+        if channels <= FEW_CHANNELS and not features.requires_grad:
             fine = min(level_in, level_out)
             out = FewChannelsConvolution.apply(
                 features, kernel, self._bricks_of(level_in, fine),
