@@ -130,13 +130,13 @@ def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
     """
     Return the cloud as a fragment with the given id.
 
-    Raises InputError unless it is (N, 3), finite and within 10 km of the origin of its frame,
-    beyond which float32 is too coarse.
+    Raises InputError unless it is (N, 3), and it and its sensor are finite and within 10 km of the
+    origin of its frame, beyond which float32 is too coarse.
     """
     fragment = cloud if isinstance(cloud, Fragment) else Fragment(cloud)
     try:
         points = np.asarray(fragment.points, np.float64)
-        origin = np.asarray(fragment.sensor_origin, np.float32).reshape(3)
+        origin = np.asarray(fragment.sensor_origin, np.float64).reshape(3)
     except (TypeError, ValueError) as error:
         raise InputError(f'cloud {index} is not an array of numbers: {error}') from error
     if points.ndim != 2 or points.shape[1] != 3:
@@ -148,8 +148,13 @@ def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
             f'cloud {index} is more than {MAX_COORDINATE:g} m from the origin of its frame: check '
             'its units (metres) and subtract an offset'
         )
+    if not (np.abs(origin) <= MAX_COORDINATE).all():
+        raise InputError(
+            f'cloud {index} has the sensor_origin {origin}: it must be finite and within '
+            f'{MAX_COORDINATE:g} m of the origin of its frame, as the points are'
+        )
     points32 = np.array(points, np.float32, order='C')
-    return replace(fragment, points=points32, sensor_origin=origin, id=index)
+    return replace(fragment, points=points32, sensor_origin=origin.astype(np.float32), id=index)
 
 
 def in_gauge(

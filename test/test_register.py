@@ -169,6 +169,10 @@ def test_progress_is_told_and_can_cancel() -> None:
     ([np.full((4, 3), np.nan)] * 2, 'not finite'),
     ([np.random.default_rng(0).uniform(0, 1e6, (999, 3))] * 2, 'units'),
     ([np.full((4, 3), 'x')] * 2, 'numbers'),
+    ([Fragment(np.zeros((4, 3)), sensor_origin=np.full(3, np.nan))] * 2, 'sensor_origin .* finite'),
+    ([Fragment(np.zeros((4, 3)), sensor_origin=np.full(3, -1e6))] * 2, 'within 10000 m'),
+    ([Fragment(np.zeros((4, 3)), sensor_origin=np.full(3, 1e99))] * 2, 'within 10000 m'),
+    ([Fragment(np.zeros((4, 3)), sensor_origin=np.zeros(2))] * 2, 'numbers'),
 ])
 def test_bad_clouds_are_refused_with_the_cure(clouds: list[np.ndarray], cure: str) -> None:
     """One line that says what is wrong and what to do."""
