@@ -20,7 +20,7 @@ from mvreg_ros.training.registration import (
     RegistrationStage,
     RegistrationStageConfig,
 )
-from mvreg_ros.training.scenes import training_scenes
+from mvreg_ros.training.scenes import read_scenes
 from mvreg_ros.training.stage import Stage
 from mvreg_ros.weights.files import load_weights, save_weights, Weights
 import numpy as np
@@ -184,7 +184,7 @@ def test_graphs_hang_together_with_their_truth(folder: Path, features: str) -> N
     torch.manual_seed(0)
     weights = Weights(Lmpcr(config).state_dict(), {'source': 'random'})
     weights.metadata['config'] = config.to_json()
-    scenes = training_scenes(DATA['train'])
+    scenes = read_scenes(DATA['train'])
     stage = JointStage(as_config(JointStageConfig, MULTIVIEW), weights, scenes, scenes)
     graph = stage.draw(0, torch.Generator().manual_seed(0))
     tree = cKDTree(np.concatenate([

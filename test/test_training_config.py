@@ -10,9 +10,15 @@ import re
 
 from mvreg_ros.cli import build_parser
 from mvreg_ros.commands.train import stage_class
-from mvreg_ros.training.config import as_config, differences, read_yaml
+from mvreg_ros.training.config import as_config, DataConfig, differences, read_yaml
 from mvreg_ros.training.fcgf import FcgfStageConfig
-from mvreg_ros.training.scenes import counted, overlaps, TEST_SCENES, training_scenes
+from mvreg_ros.training.scenes import (
+    counted,
+    overlaps,
+    read_scenes,
+    TEST_SCENES,
+    training_scenes,
+)
 from mvreg_ros.types import InputError
 import numpy as np
 import pytest
@@ -91,7 +97,7 @@ def test_scenes_are_read_with_their_poses(tmp_path: Path) -> None:
     for name in ('a/one', 'b/two', 'b/two_10', 'b/two_9'):
         root, scene = name.split('/')
         write_training_scene(tmp_path / root, scene)
-    scenes = training_scenes([f'{tmp_path}/b', f'{tmp_path}/[a]*'])
+    scenes = read_scenes([f'{tmp_path}/b', f'{tmp_path}/[a]*'])
     assert [scene.name for scene in scenes] == ['two', 'two_9', 'two_10', 'one']
     clouds, poses = small_scene.fragments()
     scene = scenes[0]
@@ -103,7 +109,7 @@ def test_scenes_are_read_with_their_poses(tmp_path: Path) -> None:
 def test_overlap_by_cells_is_near_that_by_points(tmp_path: Path) -> None:
     """Of a hilly field: within a tenth of the share of points that have a near neighbour."""
     write_training_scene(tmp_path, 'hills')
-    scene, = training_scenes([str(tmp_path)])
+    scene, = read_scenes([str(tmp_path)])
     found = overlaps(scene, 0.1)
     world = [cloud @ T[:3, :3].T + T[:3, 3]
              for cloud, T in zip(*small_scene.fragments(), strict=True)]
@@ -114,32 +120,50 @@ def test_overlap_by_cells_is_near_that_by_points(tmp_path: Path) -> None:
 
 def test_broken_scenes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='holds no fragments/SCENE'):
-        training_scenes([str(tmp_path)])
+        read_scenes([str(tmp_path)])
     with pytest.raises(InputError, match='holds no fragments/SCENE'):
-        training_scenes([f'{tmp_path}/none*'])
+        read_scenes([f'{tmp_path}/none*'])
+    with pytest.raises(InputError, match=r'data\.train and data\.validation: an empty list'):
+        read_scenes([])
     write_training_scene(tmp_path / 'a', 'one')
     write_training_scene(tmp_path / 'b', 'one')
-    with pytest.raises(InputError, match='one: is the name of two scenes'):
-        training_scenes([f'{tmp_path}/a', f'{tmp_path}/b'])
     pose = tmp_path / 'a/fragments/one/cloud_bin_3.info.txt'
-    for text in ('', 'one\n1 0 0\n', 'one\n' + '1 0 0 0\n' * 4, 'x\n' + 'nan 0 0 0\n' * 4):
+    transposed = 'one\n1 0 0 0\n0 1 0 0\n0 0 1 0\n2 3 4 1\n'
+    for text in ('', 'one\n1 0 0\n', 'one\n' + '1 0 0 0\n' * 4, 'x\n' + 'nan 0 0 0\n' * 4,
+                 transposed):
         pose.write_text(text)
-        with pytest.raises(InputError, match=r'cloud_bin_3.info.txt: has no 4 x 4 pose'):
-            training_scenes([f'{tmp_path}/a'])
+        with pytest.raises(InputError, match=r'cloud_bin_3.info.txt:.*expected'):
+            read_scenes([f'{tmp_path}/a'])
     pose.unlink()
     with pytest.raises(InputError, match=r'cloud_bin_3.info.txt: cannot be read'):
-        training_scenes([f'{tmp_path}/a'])
+        read_scenes([f'{tmp_path}/a'])
     for k in range(4):
         (tmp_path / f'b/fragments/one/cloud_bin_{k}.ply').unlink()
     with pytest.raises(InputError, match='holds 1 fragments, two are needed'):
-        training_scenes([f'{tmp_path}/b'])
+        read_scenes([f'{tmp_path}/b'])
+
+
+def test_no_scene_is_there_twice(tmp_path: Path) -> None:
+    """Neither by its name nor by its files, in one list or in both."""
+    for root, name in (('a', 'one'), ('b', 'one'), ('c', 'two')):
+        write_training_scene(tmp_path / root, name)
+    linked = tmp_path / 'd/fragments/three'
+    linked.parent.mkdir(parents=True)
+    linked.symlink_to(tmp_path / 'a/fragments/one')
+    a, b, c, d = (f'{tmp_path}/{root}' for root in 'abcd')
+    train, validation = training_scenes(DataConfig((a,), (c,)))
+    assert [scene.name for scene in train + validation] == ['one', 'two']
+    for data in (DataConfig((a,), (a,)), DataConfig((a,), (c, b)), DataConfig((a, b), (c,)),
+                 DataConfig((a,), (c, d))):
+        with pytest.raises(InputError, match=r'has the name or the files of .*/a/fragments/one, '):
+            training_scenes(data)
 
 
 @pytest.mark.parametrize('name', sorted(TEST_SCENES))
 def test_the_test_set_is_never_trained_on(tmp_path: Path, name: str) -> None:
     write_training_scene(tmp_path, name)
     with pytest.raises(InputError, match='test set of 3DMatch: evaluate on it, never train'):
-        training_scenes([str(tmp_path)])
+        read_scenes([str(tmp_path)])
 
 
 def test_the_commands_of_the_documentation_are_understood() -> None:

@@ -96,8 +96,7 @@ class DescriptorStage(Stage):
     @classmethod
     def build(cls, config: DescriptorStageConfig, folder: Path) -> DescriptorStage:
         """Read the scenes; see `Stage`."""
-        return cls(config, training_scenes(config.data.train),
-                   training_scenes(config.data.validation), folder)
+        return cls(config, *training_scenes(config.data), folder)
 
     def draw(self, step: int, generator: torch.Generator) -> Contrast:
         """Return the anchors of a pair, in either order; see `Stage`."""

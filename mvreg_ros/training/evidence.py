@@ -77,13 +77,13 @@ class EvidenceStage(Stage):
         method = consistency_method(
             pretrained, pretrained.network.config.voxel_size, CPU)
         rows = []
-        for roots in (config.data.train, config.data.validation):
-            scenes = training_scenes(roots)
+        train, validation = training_scenes(config.data)
+        for scenes in (train, validation):
             found = [
                 poses_found(method, scene, following, config, folder)
                 for scene, following in pairwise([*scenes, scenes[0]])]
             rows.append((torch.cat([e for e, _ in found]), torch.cat([r for _, r in found])))
-        return cls(config, rows[0], rows[1], training_scenes(config.data.train))
+        return cls(config, rows[0], rows[1], train)
 
     def draw(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return evidence and whether it is right; see `Stage`."""

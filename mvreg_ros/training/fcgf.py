@@ -93,8 +93,7 @@ class FcgfStage(Stage):
     @classmethod
     def build(cls, config: FcgfStageConfig, folder: Path) -> FcgfStage:
         """Read the scenes; see `Stage`."""
-        return cls(config, training_scenes(config.data.train),
-                   training_scenes(config.data.validation))
+        return cls(config, *training_scenes(config.data))
 
     def draw(self, step: int, generator: torch.Generator) -> list[FeaturePair]:
         """Return pairs; see `Stage`."""

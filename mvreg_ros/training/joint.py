@@ -104,8 +104,7 @@ class JointStage(Stage):
         if missing:
             raise InputError(f"{config.weights}: has no {' and no '.join(missing)}: train the "
                              'features, then the registration, then this')
-        return cls(config, weights, training_scenes(config.data.train),
-                   training_scenes(config.data.validation))
+        return cls(config, weights, *training_scenes(config.data))
 
     def train(self, mode: bool = True) -> JointStage:
         """Stay in evaluation mode: what is trained is what the pipeline runs."""

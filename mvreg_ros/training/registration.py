@@ -114,8 +114,7 @@ class RegistrationStage(Stage):
     @classmethod
     def build(cls, config: RegistrationStageConfig, folder: Path) -> RegistrationStage:
         """Describe the scenes, which takes long when it is done first; see `Stage`."""
-        train = training_scenes(config.data.train)
-        validation = training_scenes(config.data.validation)
+        train, validation = training_scenes(config.data)
         path = Path(config.weights).expanduser()
         weights = load_weights(path)
         if 'phi' not in parts_of(weights.tensors):

@@ -16,8 +16,8 @@ from itertools import combinations
 from pathlib import Path
 
 from mvreg_ros.data.clouds import natural_key, read_fragment
-from mvreg_ros.data.files import read_text
-from mvreg_ros.data.logs import Pair
+from mvreg_ros.data.logs import Pair, read_pose
+from mvreg_ros.training.config import DataConfig
 from mvreg_ros.types import FloatArray, Fragment, InputError
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,6 @@ TEST_SCENES = frozenset((
     'sun3d-mit_76_studyroom-76-1studyroom2',
     'sun3d-mit_lab_hj-lab_hj_tea_nov_2_2012_scan1_erika',
 ))
-RIGID_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -57,19 +56,36 @@ class TrainingScene:
         return np.linalg.inv(self.poses[i]) @ self.poses[j]
 
 
-def training_scenes(roots: Sequence[str]) -> list[TrainingScene]:
+def training_scenes(data: DataConfig) -> tuple[list[TrainingScene], list[TrainingScene]]:
+    """
+    Return the scenes to train on, and those of validation.
+
+    Raises InputError as `read_scenes`, and where one has the name or the files of another.
+    """
+    train, validation = read_scenes(data.train), read_scenes(data.validation)
+    seen: dict[str | Path, Path] = {}
+    for scene in [*train, *validation]:
+        folder = scene.clouds[0].parent
+        for key in (scene.name, folder.resolve()):
+            if key in seen:
+                raise InputError(
+                    f'{folder}: has the name or the files of {seen[key]}, in data.train or '
+                    'data.validation: leave out one, or rename it where it is another scene')
+            seen[key] = folder
+    return train, validation
+
+
+def read_scenes(roots: Sequence[str]) -> list[TrainingScene]:
     """
     Return the scenes below some folders, or all folders that match a pattern such as rooms/s*.
 
-    Raises InputError where there are none, a file is missing or broken, two scenes have one name,
-    or a scene is of the test set of 3DMatch.
+    Raises InputError where there are none, a file is missing or broken, or a scene is of the test
+    set of 3DMatch.
     """
-    scenes = [read_scene(folder) for root in roots for folder in scene_folders(root)]
-    names = [scene.name for scene in scenes]
-    double = sorted({name for name in names if names.count(name) > 1})
-    if double:
-        raise InputError(f'{double[0]}: is the name of two scenes, leave out one or rename it')
-    return scenes
+    if not roots:
+        raise InputError('data.train and data.validation: an empty list has no scenes: name what '
+                         'mvreg simulate has written')
+    return [read_scene(folder) for root in roots for folder in scene_folders(root)]
 
 
 def counted(scenes: Sequence[TrainingScene]) -> dict[str, str]:
@@ -86,7 +102,7 @@ def scene_folders(root: str) -> list[Path]:
 
 
 def read_scene(folder: Path) -> TrainingScene:
-    """Return the scene in a folder; raises InputError as `training_scenes`."""
+    """Return the scene in a folder; raises InputError as `read_scenes`."""
     if folder.name in TEST_SCENES:
         raise InputError(f'{folder}: is of the test set of 3DMatch: evaluate on it, never train')
     clouds = sorted(folder.glob('cloud_bin_*.ply'), key=natural_key)
@@ -95,20 +111,6 @@ def read_scene(folder: Path) -> TrainingScene:
     return TrainingScene(
         folder.name, tuple(clouds),
         np.stack([read_pose(path.with_suffix('.info.txt')) for path in clouds]))
-
-
-def read_pose(path: Path) -> FloatArray:
-    """Return T_world_fragment (4, 4) in an .info.txt file; raises InputError for another."""
-    rows = [line.split() for line in read_text(path).splitlines()[1:] if line.strip()]
-    try:
-        T = np.array(rows, np.float64)
-    except ValueError as error:
-        raise InputError(f'{path}: has no 4 x 4 pose below its first line') from error
-    rigid = T.shape == (4, 4) and np.allclose(
-        T[:3, :3] @ T[:3, :3].T, np.eye(3), rtol=0, atol=RIGID_TOLERANCE)
-    if not rigid or not np.isfinite(T).all() or np.linalg.det(T) < 0:
-        raise InputError(f'{path}: has no 4 x 4 pose below its first line')
-    return T
 
 
 def overlaps(scene: TrainingScene, cell: float) -> dict[Pair, float]:
