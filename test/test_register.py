@@ -169,7 +169,7 @@ def test_progress_is_told_and_can_cancel() -> None:
     ([np.full((4, 3), np.nan)] * 2, 'not finite'),
     ([np.random.default_rng(0).uniform(0, 1e6, (999, 3))] * 2, 'units'),
     ([np.full((4, 3), 'x')] * 2, 'numbers'),
-    ([Fragment(np.zeros((4, 3)), sensor_origin=np.full(3, np.nan))] * 2, 'sensor_origin .* finite'),
+    ([Fragment(np.zeros((4, 3)), sensor_origin=np.full(3, np.nan))] * 2, 'must be finite'),
     ([Fragment(np.zeros((4, 3)), sensor_origin=np.full(3, -1e6))] * 2, 'within 10000 m'),
     ([Fragment(np.zeros((4, 3)), sensor_origin=np.full(3, 1e99))] * 2, 'within 10000 m'),
     ([Fragment(np.zeros((4, 3)), sensor_origin=np.zeros(2))] * 2, 'numbers'),
