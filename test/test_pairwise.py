@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from mvreg_ros.pairwise.confidence import inlier_confidence, undisputed
@@ -11,7 +13,7 @@ from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.pairwise.matching import mutual_nearest_neighbors
 from mvreg_ros.pairwise.registration import PairwiseRegistration
-from mvreg_ros.pairwise.visibility import visibility
+from mvreg_ros.pairwise.visibility import MAX_APART, MAX_POINTS, Visibility, visibility
 from mvreg_ros.types import Correspondences, FragmentFeatures
 import numpy as np
 from random_motion import random_pose, transform
@@ -125,6 +127,37 @@ def test_what_one_sensor_saw_through_contradicts_what_stands_there_for_the_other
     far = eye.clone()
     far[:3, 3] = 50
     assert visibility(full, full, far, 0.1).contradiction == 0  # nothing seen in common
+
+
+def test_visibility_is_that_of_all_lines_of_sight_one_by_one() -> None:
+    """Every point against every line of sight, but those that end too far away."""
+    generator = torch.Generator().manual_seed(0)
+    angle, tolerance = 0.1, 0.1
+    a, b = (4 * torch.rand(400, 3, generator=generator) for _ in range(2))
+    reach = MAX_APART * tolerance / angle
+    expected, beyond = [0, 0], 0
+    for points, other in ((b, a), (a, b)):
+        for point in points.double():
+            cosine = other.double() @ point / other.double().norm(dim=1) / point.norm()
+            near = 2 - 2 * cosine < angle**2
+            beyond += int((near & (other.norm(dim=1) >= reach)).sum())
+            seen = other[near & (other.norm(dim=1) < reach)].double()
+            behind = seen.norm(dim=1) - point.norm()
+            if len(behind):
+                expected[0] += bool((behind.abs() < tolerance).any())
+                expected[1] += bool((behind > 2 * tolerance).all())
+    one, two = (FragmentFeatures(p, p, p, torch.zeros(3)) for p in (a, b))
+    found = visibility(one, two, torch.eye(4), tolerance, angle)
+    assert found == Visibility(*expected, 800)
+    assert min(expected) > 50 and beyond > 50
+
+
+def test_a_sensor_far_from_what_it_saw_says_nothing() -> None:
+    """As for a cloud in the frame of a map: all of it lies in one direction."""
+    full = box_corner(True)
+    far = replace(full, sensor_origin=torch.tensor([300.0, 400.0, 2.0]))
+    points = 2 * len(full.points[:: 1 + len(full.points) // MAX_POINTS])
+    assert visibility(far, far, torch.eye(4), 0.1) == Visibility(0, 0, points)
 
 
 def test_evidence_shrinks_with_the_contradiction() -> None:

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 MAX_POINTS = 2500  # of each fragment that are held against what the other saw
+# Tolerances between two lines of sight, where they end, beyond which they saw different places.
+MAX_APART = 4.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def visibility(
 
     tolerance: metres; points that differ by less agree, points more than twice as far in front of
     everything that the other sensor saw in their direction contradict. max_angle: rad between the
-    lines of sight that are compared.
+    lines of sight that are compared. What was seen from so far that this is more than `MAX_APART`
+    tolerances says nothing: from there all of a fragment lies in one direction.
     """
     T = T_target_source.to(target.points)
     there = source.points @ T[:3, :3].T + T[:3, 3]
@@ -68,6 +71,8 @@ def agreement(
     """
     sight, depth = lines_of_sight(points - seen.sensor_origin)
     sight_seen, depth_seen = lines_of_sight(seen.points - seen.sensor_origin)
+    told = depth_seen * max_angle < MAX_APART * tolerance
+    sight_seen, depth_seen = sight_seen[told], depth_seen[told]
     near = radius_neighbors(sight, sight_seen, max_angle)
     behind = depth_seen[near.index] - depth[near.query]
     infinite = depth.new_full((len(points),), torch.inf)
