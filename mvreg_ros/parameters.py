@@ -60,7 +60,7 @@ PARAMETERS = (
         choices=('consistency', 'lmpcr'), read_only=True,
     ),
     Parameter(
-        'features', 'fpfh',
+        'features', 'cylinder',
         'How fragments are described. cylinder: learned, its weights are in the package. fpfh: '
         'nothing learned. fcgf: the network of the paper, with the weights of the parameter '
         'weights.',
