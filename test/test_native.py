@@ -258,6 +258,27 @@ def test_a_cache_that_cannot_be_written_is_named(
     assert str(cache) in kernel.status
 
 
+@pytest.mark.parametrize(('mode', 'owner'), [(0o720, 0), (0o702, 0), (0o700, 1)])
+def test_a_cache_that_others_can_write_to_is_not_used(
+    mode: int, owner: int, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they put there would run as this user."""
+    made = Path(library.open_kernel().status)
+    cache.chmod(mode)
+    monkeypatch.setattr(os, 'geteuid', lambda: made.stat().st_uid + owner)
+    kernel = library.open_kernel()
+    assert kernel.library is None
+    assert kernel.status == f'others can write to {cache}: remove it or set XDG_CACHE_HOME'
+
+
+def test_a_user_without_a_home_has_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container: no HOME, and a user of no name."""
+    monkeypatch.delenv('HOME')
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+    monkeypatch.setattr('pwd.getpwuid', {}.__getitem__)
+    assert 'no home folder: set XDG_CACHE_HOME' in library.open_kernel().status
+
+
 def test_it_is_switched_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('MVREG_NATIVE', '0')
     assert library.open_kernel() == library.NativeKernel(None, 'switched off by MVREG_NATIVE=0')

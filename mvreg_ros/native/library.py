@@ -3,8 +3,8 @@
 """
 The native kernel, inner loops in C: compiled at its first use, where there is a compiler.
 
-It is kept in the user's cache folder. Without a compiler, or where nothing can be written there,
-torch alone computes the same; the environment variable MVREG_NATIVE=0 asks for that.
+It is kept in the user's cache folder. Without a compiler, or where the user cannot write there or
+others can, torch alone computes the same; the environment variable MVREG_NATIVE=0 asks for that.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 from pathlib import Path
 import platform
 import shutil
+from stat import S_IWGRP, S_IWOTH
 import subprocess
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -91,16 +92,29 @@ def _find() -> Path:
     sources = [path.read_text() for path in SOURCES]
     parts = (*sources, *FLAGS, _run(compiler, '--version'), _processor())
     key = _digest('\n'.join(parts).encode())
-    folder = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'mvreg_ros'
+    folder = _folder()
     # A name tells the content as well: what a crash or a full disk left half-written is not used.
     for path in folder.glob(f'native-{key}-*.so'):
         if path.stem.endswith(_digest(path.read_bytes())):
             return path
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / 'native.so'
         _run(compiler, *FLAGS, '-o', str(made), *map(str, SOURCES))
         return made.rename(folder / f'native-{key}-{_digest(made.read_bytes())}.so')
+
+
+def _folder() -> Path:
+    """Return the folder of kernels: there, and nobody else can put a library into it."""
+    try:
+        caches = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+    except RuntimeError as error:
+        raise UnavailableError('this user has no home folder: set XDG_CACHE_HOME') from error
+    folder = caches / 'mvreg_ros'
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & (S_IWGRP | S_IWOTH):
+        raise UnavailableError(f'others can write to {folder}: remove it or set XDG_CACHE_HOME')
+    return folder
 
 
 def _run(compiler: str, *arguments: str) -> str:
