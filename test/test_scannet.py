@@ -125,6 +125,9 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     o3d.io.write_image(str(image), o3d.geometry.Image(np.zeros((4, 4, 3), np.uint8)))
     with pytest.raises(InputError, match=r'0\.png: has 3 channels'):
         read_depth_image(image, 0)
+    o3d.io.write_image(str(image), o3d.geometry.Image(np.full((4, 4), 7, np.uint8)))
+    with pytest.raises(InputError, match=r'0\.png: has 8 bits, a depth image has 16'):
+        read_depth_image(image, 0)
     (tmp_path / 'a/pose/40.txt').write_text('1 0 0\n')
     with pytest.raises(InputError, match=r'40\.txt: expected 4 x 4 numbers'):
         scannet_scenes(tmp_path)

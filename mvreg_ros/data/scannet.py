@@ -11,6 +11,7 @@ ROOT/SCENE/intrinsic/intrinsic_depth.txt (4 x 4)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import numpy as np
 VIEWS, FRAMES_APART = 30, 20
 MILLIMETRES = 1000.0
 DEPTH_LEVELS = 65535
+PNG_BITS = 24  # where a PNG says how many bits a channel has
 
 
 def scannet_scenes(root: Path, words: Sequence[str] = ()) -> list[Scene]:
@@ -50,11 +52,15 @@ def read_depth_image(path: Path, index: int) -> Fragment:
 
     matrix = _matrix(path.parent.parent / 'intrinsic' / 'intrinsic_depth.txt')
     try:
-        image = imread(path)
+        data = path.read_bytes()
+        image = imread(BytesIO(data), format='png')
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f'{path}: cannot be read as a PNG image: {error}') from error
     if image.ndim != 2:
         raise InputError(f'{path}: has {image.shape[2]} channels, a depth image has one')
+    if data[PNG_BITS] != 16:
+        raise InputError(f'{path}: has {data[PNG_BITS]} bits, a depth image has 16: write it in '
+                         'millimetres as uint16')
     depth = np.round(image * DEPTH_LEVELS) / MILLIMETRES
     v, u = np.nonzero(depth)
     z = depth[v, u]
