@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import json
 from pathlib import Path
 import re
 
@@ -218,6 +219,14 @@ def test_one_changed_number_is_noticed(tmp_path: Path) -> None:
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(InputError, match='holds other numbers than were written'):
+        load_weights(path)
+
+
+def test_a_file_without_a_checksum_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / 'weights.safetensors'
+    text = json.dumps({'version': 1, 'config': TINY.to_json(), 'source': 'x'})
+    path.write_bytes(save(Lmpcr(TINY).state_dict(), {'mvreg_ros': text}))
+    with pytest.raises(InputError, match='before files had a checksum: train or convert it again'):
         load_weights(path)
 
 

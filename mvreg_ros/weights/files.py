@@ -67,7 +67,7 @@ def load_weights(path: Path) -> Weights:
     """
     Return the weights in a file of `save_weights`, on the CPU.
 
-    Raises InputError where it is no such file, damaged, or of a newer version.
+    Raises InputError where it is no such file, damaged, without a checksum, or of a newer version.
     """
     if is_checkpoint(path):
         raise InputError(f'{path}: is a torch checkpoint, first convert it: '
@@ -78,7 +78,10 @@ def load_weights(path: Path) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         weights = Weights(tensors, metadata)
         check(tensors, weights.config)
-        if metadata.pop('sha256') != digest(tensors):
+        checksum = metadata.pop('sha256', '')
+        if not checksum:
+            raise InputError('was written before files had a checksum: train or convert it again')
+        if checksum != digest(tensors):
             raise InputError('holds other numbers than were written: download or convert it again')
     except InputError as error:
         raise InputError(f'{path}: {one_line(error)}') from error
