@@ -28,8 +28,8 @@ from mvreg_ros.data.clouds import read_cloud
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.features.fcgf import ResUNetBN2C
 from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.native import dispatch
 from mvreg_ros.native.library import native_kernel
-from mvreg_ros.sparse import native_operators
 from mvreg_ros.sparse.coordinates import sorted_keys
 from mvreg_ros.sparse.engine import ENGINES, open_engine, SparseEngine
 from mvreg_ros.types import InputError
@@ -122,7 +122,7 @@ def voxels(root: Path) -> Tensor:
 
 def without_compiler(work: Work) -> None:
     """Do the work by torch alone."""
-    with patch.object(native_operators, 'serves', lambda *tensors, dtype=None: False):
+    with patch.object(dispatch, 'serves', lambda *tensors, dtype=None: False):
         work()
 
 

@@ -10,8 +10,9 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mvreg_ros.native import dispatch
 from mvreg_ros.parallel import ordered_map
-from mvreg_ros.sparse import bricks, convolution, kernel_map, native_operators
+from mvreg_ros.sparse import bricks, convolution, kernel_map
 from mvreg_ros.sparse.coordinates import MAX_BATCHES, MAX_COORDINATE, pack, sorted_keys, unpack
 from mvreg_ros.sparse.engine import open_engine
 from mvreg_ros.sparse.layers import BatchNorm, Convolution
@@ -141,7 +142,7 @@ def test_memory_does_not_grow_with_the_kernel(
 ) -> None:
     """No tensor, forward or backward, is larger than features, scratch or bricks may be."""
     if not native:
-        monkeypatch.setattr(native_operators, 'serves', lambda *tensors, dtype=None: False)
+        monkeypatch.setattr(dispatch, 'serves', lambda *tensors, dtype=None: False)
     sheet = torch.cartesian_prod(*[torch.arange(n) for n in (1, 64, 64, 1)])
     engine = open_engine('torch', torch.cat([sheet, sheet + torch.tensor([0, 0, 0, 2])]))
     features, kernel = inputs(engine, size, channels, 1, torch.float32)
@@ -193,7 +194,7 @@ def test_features_of_other_channels_than_the_kernel_are_refused(
 ) -> None:
     """Before anything reads beyond them, by whichever way."""
     if not native:
-        monkeypatch.setattr(native_operators, 'serves', lambda *tensors, dtype=None: False)
+        monkeypatch.setattr(dispatch, 'serves', lambda *tensors, dtype=None: False)
     engine = open_engine('torch', random_voxels(6, 30))
     _, kernel = inputs(engine, 3, (channels, 2), 1, torch.float32)
     features = torch.ones(len(engine.coordinates(1)), *shape)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mvreg_ros.native import dispatch
 from mvreg_ros.sparse import native_operators
 from mvreg_ros.sparse.bricks import Bricks
 from mvreg_ros.sparse.kernel_map import Block, offsets, size_of
@@ -35,7 +36,7 @@ class SparseConvolution(torch.autograd.Function):
         """Return (rows, Cout); adjoint: the map back, and whether it has the kernel flipped."""
         ctx.save_for_backward(features, kernel)
         ctx.blocks, ctx.adjoint = blocks, adjoint
-        if native_operators.serves(features, kernel):
+        if dispatch.serves(features, kernel):
             return native_operators.convolve_pairs(features, kernel, blocks, rows)
         out = features.new_empty(rows, kernel.shape[2])
         gathered, products = scratch(blocks, features, out)
@@ -59,7 +60,7 @@ class SparseConvolution(torch.autograd.Function):
         gradient = gradient.contiguous()
         blocks, flipped = ctx.adjoint()
         d_features = d_kernel = None
-        if native_operators.serves(features, kernel):
+        if dispatch.serves(features, kernel):
             if needs_features:
                 adjoint = (kernel.flip(0) if flipped else kernel).transpose(1, 2)
                 d_features = native_operators.convolve_pairs(
@@ -130,7 +131,7 @@ class FewChannelsConvolution(torch.autograd.Function):
         ctx.neighborhoods = source, targets, mirrored
         weight = (kernel.flip(0) if mirrored else kernel).flatten(0, 1)
         out = features.new_empty(len(targets), kernel.shape[2])
-        if native_operators.serves(features, kernel):
+        if dispatch.serves(features, kernel):
             size, first = size_of(kernel), 0
             across, reach = offsets(size, mirrored, targets.device)
             for places, cells in source.around(features.squeeze(1), 0, targets, reach):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+from mvreg_ros.native import dispatch
 from mvreg_ros.sparse import native_operators
 from mvreg_ros.sparse.bricks import Bricks, grid, linear, SIDE
 from mvreg_ros.types import InputError
@@ -83,7 +84,7 @@ def kernel_map(
     # Along an axis only every ratio-th cell can hold a voxel.
     most = MAX_PAIRS // (-(-size // ratio))**3
     rows = torch.arange(source.count, dtype=torch.int32, device=targets.device)
-    native = native_operators.serves(rows, dtype=torch.int32)
+    native = dispatch.serves(rows, dtype=torch.int32)
     find = native_operators.find_pairs if native else find_pairs
     blocks, first = [], 0
     for places, cells in source.around(rows, -1, targets, reach):

@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mvreg_ros.native.dispatch import pieces, run
-from mvreg_ros.native.dispatch import serves as serves
 import torch
 from torch import Tensor
 from torch.nn import functional
