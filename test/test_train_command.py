@@ -12,6 +12,7 @@ from mvreg_ros.cli import main
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.training.config import as_config
 from mvreg_ros.training.fcgf import FcgfStage, FcgfStageConfig
+from mvreg_ros.training.foundation import Foundation
 from mvreg_ros.training.joint import JointStage, JointStageConfig
 from mvreg_ros.training.loop import compute_in_bfloat16
 from mvreg_ros.training.losses import PARTS
@@ -182,10 +183,10 @@ def test_graphs_hang_together_with_their_truth(folder: Path, features: str) -> N
     """The truth brings all scans into one world; each point has a descriptor."""
     config = LmpcrConfig(voxel_size=0.15, points=120, width=8, clusters=10, features=features)
     torch.manual_seed(0)
-    weights = Weights(Lmpcr(config).state_dict(), {'source': 'random'})
-    weights.metadata['config'] = config.to_json()
+    weights = Weights(Lmpcr(config).state_dict(), {'config': config.to_json()})
     scenes = read_scenes(DATA['train'])
-    stage = JointStage(as_config(JointStageConfig, MULTIVIEW), weights, scenes, scenes)
+    foundation = Foundation(weights, '')
+    stage = JointStage(as_config(JointStageConfig, MULTIVIEW), foundation, scenes, scenes)
     graph = stage.draw(0, torch.Generator().manual_seed(0))
     tree = cKDTree(np.concatenate([
         scenes[0].fragment(k).points @ T[:3, :3].T + T[:3, 3]

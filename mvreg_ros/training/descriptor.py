@@ -19,6 +19,7 @@ from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
 from mvreg_ros.training.stage import Stage
 from mvreg_ros.training.surroundings import Surroundings, SurroundingsFiles
 from mvreg_ros.training.validation import matching_figures, RIGHT
+from mvreg_ros.types import InputError
 from mvreg_ros.weights.files import save_weights
 import numpy as np
 from scipy.spatial import cKDTree
@@ -26,6 +27,8 @@ import torch
 from torch import nn, Tensor
 from torch.nn.functional import cross_entropy
 
+# So many pairs without an anchor one after the other are no chance.
+DRAWS = 100
 # The temperature of the contrast is learnt, within these bounds.
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.02, 0.2
 
@@ -84,14 +87,19 @@ class DescriptorStage(Stage):
         self.phi = CylinderNetwork(network.cylinder)
         self.temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.files = SurroundingsFiles(
-            folder / 'surroundings', network.cylinder, network.voxel_size)
+            folder, network.cylinder, network.voxel_size)
         self.files.compute(train, workers_for(torch.device('cpu')))
         self.train_pairs = overlapping_pairs(train, network.voxel_size, config.overlap)
         self.validation_pairs = spread(
             overlapping_pairs(validation, network.voxel_size, config.overlap),
             config.validation_pairs)
-        self.phi.begin_with(torch.cat([
-            self.files.read(scene, 0).inputs[::4].float() for scene in train]))
+        inputs = torch.cat([self.files.read(scene, 0).inputs[::4].float() for scene in train])
+        if min(inputs.shape) < network.cylinder.out_channels:
+            raise InputError(
+                f'{len(inputs)} keypoints with {inputs.shape[1]} inputs each are too few for '
+                f'{network.cylinder.out_channels} network.cylinder.out_channels: give more '
+                'scenes, or set less')
+        self.phi.begin_with(inputs)
 
     @classmethod
     def build(cls, config: DescriptorStageConfig, folder: Path) -> DescriptorStage:
@@ -100,13 +108,16 @@ class DescriptorStage(Stage):
 
     def draw(self, step: int, generator: torch.Generator) -> Contrast:
         """Return the anchors of a pair, in either order; see `Stage`."""
-        while True:
+        for _ in range(DRAWS):
             pair = self.train_pairs[choice(len(self.train_pairs), generator)]
             order = (pair.i, pair.j) if choice(2, generator) else (pair.j, pair.i)
             i, j = (self.files.read(pair.scene, k) for k in order)
             contrast = self.contrast(i, j, generator)
             if len(contrast.anchors):
                 return contrast
+        raise InputError(
+            f'in {DRAWS} pairs no keypoint was found again: set positive higher or normals lower, '
+            'or give scenes with larger fragments')
 
     def contrast(
         self, i: Surroundings, j: Surroundings, generator: torch.Generator

@@ -12,6 +12,8 @@ from __future__ import annotations
 from mvreg_ros.types import FloatArray, Fragment
 import numpy as np
 
+# The number of what follows here, for files that depend on it: one more after each change.
+DISTURBANCE = 1
 # All lengths are metres at voxels of 2.5 cm. Along the line of sight: at a range of 1 m, growing
 # with its square; half of the variance is common to neighbours.
 LARGEST_DEPTH_ERROR, NEAREST, FARTHEST = 0.004, 0.7, 2.5

@@ -5,28 +5,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations, pairwise, product
+from dataclasses import asdict, dataclass
 import json
 from pathlib import Path
 
-from mvreg_ros.data.files import write_atomic
-from mvreg_ros.evaluation.metrics import relative_errors
-from mvreg_ros.features.voxels import voxel_down_sample
-from mvreg_ros.lmpcr import LmpcrConfig
-from mvreg_ros.methods.consistency import ConsistencyMethod
-from mvreg_ros.methods.pretrained import consistency_method, load_pretrained
+from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
+from mvreg_ros.methods.pretrained import consistency_method, Pretrained
+from mvreg_ros.pairwise.evidence import counted as inliers_counted
 from mvreg_ros.pairwise.evidence import EvidenceNetwork
-from mvreg_ros.pairwise.matching import match
-from mvreg_ros.parallel import ordered_map
 from mvreg_ros.training.config import StageConfig
-from mvreg_ros.training.disturbance import disturbed_points
+from mvreg_ros.training.disturbance import DISTURBANCE
+from mvreg_ros.training.evidence_files import EvidenceFiles, Labels
+from mvreg_ros.training.foundation import cache_folder, Foundation, read_foundation
 from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
 from mvreg_ros.training.stage import Stage
-from mvreg_ros.types import FloatArray, FragmentFeatures
-from mvreg_ros.weights.files import load_weights, save_weights
+from mvreg_ros.types import InputError
+from mvreg_ros.weights.files import save_weights
 import numpy as np
-from safetensors.torch import load_file, save
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -59,12 +54,13 @@ class EvidenceStage(Stage):
     figure = 'log_likelihood'
 
     def __init__(
-        self, config: EvidenceStageConfig, train: tuple[Tensor, Tensor],
+        self, config: EvidenceStageConfig, foundation: Foundation, train: tuple[Tensor, Tensor],
         validation: tuple[Tensor, Tensor], scenes: Sequence[TrainingScene],
     ) -> None:
         """Take evidence (N, C) and whether it is right (N,), for training and for validation."""
         super().__init__()
         self.config, self.scenes = config, scenes
+        self.weights, self.weights_digest = foundation.weights, foundation.digest
         self.evidence, self.right = train
         self.validation = validation
         self.zeta = EvidenceNetwork()
@@ -73,17 +69,25 @@ class EvidenceStage(Stage):
     @classmethod
     def build(cls, config: EvidenceStageConfig, folder: Path) -> EvidenceStage:
         """Register all pairs of the scenes where that is not done yet; see `Stage`."""
-        pretrained = load_pretrained(config.weights, 'cylinder', ('phi',))
-        method = consistency_method(
-            pretrained, pretrained.network.config.voxel_size, CPU)
-        rows = []
-        train, validation = training_scenes(config.data)
-        for scenes in (train, validation):
-            found = [
-                poses_found(method, scene, following, config, folder)
-                for scene, following in pairwise([*scenes, scenes[0]])]
-            rows.append((torch.cat([e for e, _ in found]), torch.cat([r for _, r in found])))
-        return cls(config, rows[0], rows[1], train)
+        scenes, held_out = training_scenes(config.data)
+        foundation = read_foundation(config.weights, ('phi',), 'train the features first')
+        network = Lmpcr(foundation.weights.config)
+        network.load_state_dict(foundation.weights.tensors, strict=False)
+        if network.config.features != 'cylinder':
+            raise InputError(f'{config.weights}: holds features {network.config.features}: take '
+                             'weights of descriptor cylinder')
+        voxel_size = network.config.voxel_size
+        method = consistency_method(Pretrained(network, inliers_counted), voxel_size, CPU)
+        labels = Labels(config.rotation, config.translation * voxel_size / LmpcrConfig.voxel_size,
+                        config.across)
+        files = EvidenceFiles(
+            cache_folder(folder, 'evidence', foundation.digest, asdict(labels), DISTURBANCE))
+        for some in (scenes, held_out):
+            files.compute(some, method, labels)
+        train, validation = files.read(scenes), files.read(held_out)
+        if not (len(train[0]) and len(validation[0])):
+            raise InputError('no pose with inliers enough was found: give more scenes')
+        return cls(config, foundation, train, validation, scenes)
 
     def draw(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return evidence and whether it is right; see `Stage`."""
@@ -110,77 +114,12 @@ class EvidenceStage(Stage):
 
     def save(self, path: Path, provenance: Mapping[str, str]) -> None:
         """Write the network beside the phi that it was trained with."""
-        weights = load_weights(Path(self.config.weights))
-        tensors = dict(weights.tensors)
+        tensors = dict(self.weights.tensors)
         tensors |= {f'evidence.{name}': x for name, x in self.zeta.state_dict().items()}
         save_weights(path, tensors, {
-            **provenance, 'config': weights.metadata['config'],
-            'phi': json.dumps(weights.metadata)})
+            **provenance, 'config': self.weights.metadata['config'],
+            'phi': json.dumps(self.weights.metadata)})
 
     def provenance(self) -> dict[str, str]:
         """Return the numbers of scenes, fragments and poses."""
         return {**counted(self.scenes), 'poses': str(len(self.evidence))}
-
-
-def poses_found(
-    method: ConsistencyMethod, scene: TrainingScene, following: TrainingScene,
-    config: EvidenceStageConfig, folder: Path,
-) -> tuple[Tensor, Tensor]:
-    """
-    Return the evidence (N, C) for poses in a scene and across two, and which are right (N,).
-
-    They are kept in a file below the folder.
-    """
-    path = folder / 'evidence' / f'{scene.name}.safetensors'
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save(compute_poses(method, scene, following, config)))
-    tensors = load_file(path)
-    return tensors['evidence'], tensors['right']
-
-
-def compute_poses(
-    method: ConsistencyMethod, scene: TrainingScene, following: TrainingScene,
-    config: EvidenceStageConfig,
-) -> dict[str, Tensor]:
-    """Return what `poses_found` keeps."""
-    step = max(1, len(scene) // config.across)
-    inside = described(method, scene, 1)
-    across = product(inside[::step], described(method, following, step))
-    jobs: list[tuple[FragmentFeatures, FragmentFeatures, FloatArray | None]] = [
-        (inside[i], inside[j], scene.relative(i, j))
-        for i, j in combinations(range(len(scene)), 2)]
-    jobs += [(i, j, None) for i, j in across]
-    translation = config.translation * method.voxel_size / LmpcrConfig.voxel_size
-
-    def judge(
-        job: tuple[FragmentFeatures, FragmentFeatures, FloatArray | None]
-    ) -> tuple[Tensor, Tensor]:
-        i, j, truth = job
-        pair = match(0, 1, i, j, method.register_pair.min_similarity)
-        found = method.register_pair.estimates(pair)
-        evidence = method.register_pair.evidence(found, pair, i, j)
-        right = torch.zeros(len(evidence))
-        if truth is not None:
-            for k, pose in enumerate(found[:len(evidence)]):
-                (degrees,), (metres,) = relative_errors({(0, 1): pose.T_i_j}, {(0, 1): truth})
-                right[k] = float(degrees < config.rotation and metres < translation)
-        return evidence, right
-
-    results = list(ordered_map(judge, jobs, method.workers))
-    return {'evidence': torch.cat([evidence for evidence, _ in results]),
-            'right': torch.cat([right for _, right in results])}
-
-
-def described(
-    method: ConsistencyMethod, scene: TrainingScene, step: int
-) -> list[FragmentFeatures]:
-    """Return the features of every `step`-th fragment of a scene, as rough as real ones."""
-    fragments = []
-    for k in range(0, len(scene), step):
-        fragment = scene.fragment(k)
-        rng = np.random.default_rng([*scene.name.encode(), k, 1])
-        points = disturbed_points(fragment, rng, method.voxel_size).astype(np.float32)
-        rows = voxel_down_sample(torch.from_numpy(points), method.voxel_size)
-        fragments.append(replace(fragment, points=points[rows.numpy()]))
-    return list(ordered_map(method.descriptor, fragments, method.workers))

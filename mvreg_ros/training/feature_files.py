@@ -45,8 +45,9 @@ class FeatureFiles:
         workers: int, progress: Progress = no_progress,
     ) -> None:
         """Describe the fragments that have no file yet; processes share the work."""
-        missing = [(scene, k) for scene in scenes for k in range(len(scene))
-                   if not self.path(scene, k).exists()]
+        # Shared before it is looked what is missing, which changes as others write.
+        own = own_share([(scene, k) for scene in scenes for k in range(len(scene))])
+        missing = [item for item in own if not self.path(*item).exists()]
 
         def describe(item: tuple[TrainingScene, int]) -> None:
             scene, k = item
@@ -62,9 +63,8 @@ class FeatureFiles:
                 'descriptors': features.descriptors.cpu().half().contiguous(),
                 'center': torch.from_numpy(center)}))
 
-        own = own_share(missing)
-        for done, _ in enumerate(ordered_map(describe, own, workers), 1):
-            progress('features', done, len(own))
+        for done, _ in enumerate(ordered_map(describe, missing, workers), 1):
+            progress('features', done, len(missing))
         wait_for_all()
 
     def read(self, scene: TrainingScene, k: int) -> Keypoints:

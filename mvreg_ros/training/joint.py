@@ -16,6 +16,7 @@ from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig, LmpcrOutput
 from mvreg_ros.multiview.algorithm_1 import Algorithm1Config
 from mvreg_ros.training.config import StageConfig
+from mvreg_ros.training.foundation import Foundation, read_foundation
 from mvreg_ros.training.losses import PARTS
 from mvreg_ros.training.objective import Objective, ObjectiveConfig
 from mvreg_ros.training.pairs import (
@@ -29,9 +30,8 @@ from mvreg_ros.training.pairs import (
 from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
 from mvreg_ros.training.stage import Stage
 from mvreg_ros.training.validation import EstimatedPose, pose_figures
-from mvreg_ros.types import InputError
-from mvreg_ros.weights.files import load_weights, save_weights, Weights
-from mvreg_ros.weights.layout import NEEDED, parts_of
+from mvreg_ros.weights.files import save_weights
+from mvreg_ros.weights.layout import NEEDED
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -78,12 +78,14 @@ class JointStage(Stage):
     figure = 'recall'
 
     def __init__(
-        self, config: JointStageConfig, weights: Weights, train: list[TrainingScene],
+        self, config: JointStageConfig, foundation: Foundation, train: list[TrainingScene],
         validation: list[TrainingScene],
     ) -> None:
         """Begin with weights of all parts."""
         super().__init__()
+        weights = foundation.weights
         self.config, self.scenes, self.before = config, train, weights.metadata
+        self.weights_digest = foundation.digest
         self.network = Lmpcr(replace(weights.config, points=config.points))
         self.network.load_state_dict(weights.tensors, strict=False)  # names are checked already
         self.algorithm = Algorithm1Config(iterations=config.iterations)
@@ -99,12 +101,9 @@ class JointStage(Stage):
     @classmethod
     def build(cls, config: JointStageConfig, folder: Path) -> JointStage:
         """Read weights and scenes; see `Stage`."""
-        weights = load_weights(Path(config.weights).expanduser())
-        missing = [part for part in NEEDED if part not in parts_of(weights.tensors)]
-        if missing:
-            raise InputError(f"{config.weights}: has no {' and no '.join(missing)}: train the "
-                             'features, then the registration, then this')
-        return cls(config, weights, *training_scenes(config.data))
+        foundation = read_foundation(
+            config.weights, NEEDED, 'train the features, then the registration, then this')
+        return cls(config, foundation, *training_scenes(config.data))
 
     def train(self, mode: bool = True) -> JointStage:
         """Stay in evaluation mode: what is trained is what the pipeline runs."""

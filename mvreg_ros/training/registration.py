@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-import hashlib
 from itertools import combinations
 import json
 import math
@@ -19,14 +18,14 @@ from mvreg_ros.multiview.algorithm_1 import distances, estimate, Gamma, PairEsti
 from mvreg_ros.parallel import workers_for
 from mvreg_ros.training.config import StageConfig
 from mvreg_ros.training.feature_files import FeatureFiles, Keypoints
+from mvreg_ros.training.foundation import Foundation, read_foundation
 from mvreg_ros.training.objective import ObjectiveConfig, registration_losses
 from mvreg_ros.training.pairs import choice, overlapping_pairs, random_rotation, ScenePair, spread
 from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
 from mvreg_ros.training.stage import Stage
 from mvreg_ros.training.validation import EstimatedPose, pose_figures
-from mvreg_ros.types import FloatArray, InputError
-from mvreg_ros.weights.files import load_weights, save_weights
-from mvreg_ros.weights.layout import parts_of
+from mvreg_ros.types import FloatArray
+from mvreg_ros.weights.files import save_weights
 import torch
 from torch import nn, Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -94,11 +93,12 @@ class RegistrationStage(Stage):
 
     def __init__(
         self, config: RegistrationStageConfig, network: Lmpcr, files: FeatureFiles,
-        train: list[TrainingScene], validation: list[TrainingScene], phi: str,
+        train: list[TrainingScene], validation: list[TrainingScene], foundation: Foundation,
     ) -> None:
-        """Take described scenes; phi: what is known about the descriptor."""
+        """Take scenes that are described by the phi of the foundation."""
         super().__init__()
-        self.config, self.files, self.scenes, self.phi = config, files, train, phi
+        self.config, self.files, self.scenes = config, files, train
+        self.phi, self.weights_digest = foundation.weights.metadata, foundation.digest
         self.network = network.requires_grad_(False)
         for block in (network.psi_init, network.psi_iter, network.zeta):
             block.requires_grad_(True)
@@ -115,10 +115,8 @@ class RegistrationStage(Stage):
     def build(cls, config: RegistrationStageConfig, folder: Path) -> RegistrationStage:
         """Describe the scenes, which takes long when it is done first; see `Stage`."""
         train, validation = training_scenes(config.data)
-        path = Path(config.weights).expanduser()
-        weights = load_weights(path)
-        if 'phi' not in parts_of(weights.tensors):
-            raise InputError(f'{path}: has no phi: train the features first')
+        foundation = read_foundation(config.weights, ('phi',), 'train the features first')
+        weights = foundation.weights
         network = Lmpcr(replace(
             weights.config, points=config.points, width=config.width, clusters=config.clusters))
         network.load_state_dict(
@@ -127,10 +125,9 @@ class RegistrationStage(Stage):
         device = select_device(config.loop.device)
         voxel_size = network.config.voxel_size
         descriptor = learned_descriptor(network, voxel_size, device, max_keypoints=KEYPOINTS)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        files = FeatureFiles(folder / f'features-{digest}')
+        files = FeatureFiles(folder / f'features-{foundation.digest}')
         files.compute([*train, *validation], descriptor, voxel_size, workers_for(device))
-        return cls(config, network, files, train, validation, json.dumps(weights.metadata))
+        return cls(config, network, files, train, validation, foundation)
 
     def train(self, mode: bool = True) -> RegistrationStage:
         """Stay in evaluation mode: each pair is normalised, batches add nothing but noise."""
@@ -214,7 +211,7 @@ class RegistrationStage(Stage):
     def save(self, path: Path, provenance: Mapping[str, str]) -> None:
         """Write the weights of the whole network."""
         save_weights(path, self.network.state_dict(), {
-            **provenance, 'phi': self.phi, 'config': self.network.config.to_json()})
+            **provenance, 'phi': json.dumps(self.phi), 'config': self.network.config.to_json()})
 
     def networks(self) -> list[nn.Module]:
         """Return all that is trained; see `Stage`."""

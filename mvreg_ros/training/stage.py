@@ -19,12 +19,14 @@ class Stage(nn.Module, ABC):
     A module that is trained, with its data, its losses and its figure of merit.
 
     Config: the settings that it is built from. figure: the name in `validate` of which the best
-    weights have most. Every parameter that requires a gradient takes part in every loss, be it
-    with a weight of zero, as DDP demands.
+    weights have most. weights_digest: of the file of weights that it builds on, '' for none.
+    Every parameter that requires a gradient takes part in every loss, be it with a weight of zero,
+    as DDP demands.
     """
 
     Config: ClassVar[type[StageConfig]]
     figure: ClassVar[str]
+    weights_digest: str = ''
 
     @classmethod
     @abstractmethod

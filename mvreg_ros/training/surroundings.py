@@ -9,7 +9,7 @@ The descriptor's inputs do not depend on its weights, and take far longer than a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mvreg_ros.data.files import write_atomic
@@ -17,7 +17,9 @@ from mvreg_ros.features.cylinder_descriptor import oriented_keypoints, surroundi
 from mvreg_ros.features.cylinder_network import CylinderConfig
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.parallel import ordered_map
-from mvreg_ros.training.disturbance import disturbed_points
+from mvreg_ros.training.disturbance import DISTURBANCE, disturbed_points
+from mvreg_ros.training.foundation import cache_folder
+from mvreg_ros.training.processes import own_share, wait_for_all
 from mvreg_ros.training.scenes import TrainingScene
 from mvreg_ros.types import no_progress, Progress
 import numpy as np
@@ -47,12 +49,14 @@ class Surroundings:
 
 
 class SurroundingsFiles:
-    """The surroundings of the fragments of scenes, in a folder."""
+    """The surroundings of the fragments of scenes, in files below a folder."""
 
     def __init__(self, folder: Path, config: CylinderConfig, voxel_size: float) -> None:
         """Keep files in a folder of their own for these sizes."""
-        self.folder, self.config, self.voxel_size = folder, config, voxel_size
-        folder.mkdir(parents=True, exist_ok=True)
+        self.config, self.voxel_size = config, voxel_size
+        self.folder = cache_folder(
+            folder, 'surroundings', asdict(config), voxel_size, DISTURBANCE)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, scene: TrainingScene, k: int) -> Path:
         """Return the file of a fragment."""
@@ -61,9 +65,9 @@ class SurroundingsFiles:
     def compute(
         self, scenes: Sequence[TrainingScene], workers: int, progress: Progress = no_progress
     ) -> None:
-        """Write the files that are missing."""
-        jobs = [(scene, k) for scene in scenes for k in range(len(scene))
-                if not self.path(scene, k).exists()]
+        """Write the files that are missing; processes share the work."""
+        own = own_share([(scene, k) for scene in scenes for k in range(len(scene))])
+        jobs = [job for job in own if not self.path(*job).exists()]
 
         def write(job: tuple[TrainingScene, int]) -> None:
             found = disturbed_surroundings(*job, self.config, self.voxel_size)
@@ -72,6 +76,7 @@ class SurroundingsFiles:
 
         for done, _ in enumerate(ordered_map(write, jobs, workers), 1):
             progress('surroundings', done, len(jobs))
+        wait_for_all()
 
     def read(self, scene: TrainingScene, k: int) -> Surroundings:
         """Return the surroundings of a fragment."""
