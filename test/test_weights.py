@@ -9,12 +9,13 @@ import json
 from pathlib import Path
 import re
 
+from mvreg_ros.features.cylinder_network import CylinderConfig
 from mvreg_ros.features.fcgf import FcgfConfig, ResUNetBN2C
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.pairwise.registration_block import RegistrationBlock
 from mvreg_ros.pairwise.soft_matching import SoftNearestNeighbors
 from mvreg_ros.types import InputError
-from mvreg_ros.weights.conversion import merged, read_weights_file
+from mvreg_ros.weights.conversion import merged, read_weights_file, WeightsFile
 from mvreg_ros.weights.files import load_weights, save_weights
 from mvreg_ros.weights.layout import parameter_counts
 from published_weights import (
@@ -34,6 +35,8 @@ from torch import nn, Tensor
 TINY = LmpcrConfig(
     fcgf=FcgfConfig(encoder=(2, 3, 4, 5), decoder=(3, 4, 5, 6), conv1_kernel_size=5),
     voxel_size=0.05, points=100, width=6, clusters=7, straight_through=False)
+CYLINDER = replace(
+    TINY, features='cylinder', cylinder=CylinderConfig(radii=(9.0,), hidden=(4,), similarity=0.6))
 
 
 def inner(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
@@ -53,6 +56,13 @@ def tiny_blocks() -> dict[str, Tensor]:
     return random_state({
         prefix + name: shape for prefix, channels in blocks.items() for name, shape in
         shapes_of(RegistrationBlock(channels, TINY.width, TINY.clusters)).items()})
+
+
+def own_file(path: Path, part: str, config: LmpcrConfig, **texts: str) -> WeightsFile:
+    """Return a part of a network from a file of our own."""
+    tensors = {name: t for name, t in Lmpcr(config).state_dict().items() if name.startswith(part)}
+    save_weights(path, tensors, {'config': config.to_json(), **texts})
+    return read_weights_file(path)
 
 
 def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -182,13 +192,41 @@ def test_a_whole_network_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_parts_of_different_networks_are_not_merged(tmp_path: Path) -> None:
-    state = Lmpcr(TINY).state_dict()
-    for part, config in (('phi', TINY), ('psi_init', replace(TINY, voxel_size=0.1))):
-        tensors = {name: t for name, t in state.items() if name.startswith(part)}
-        save_weights(tmp_path / part, tensors, {'config': config.to_json(), 'source': ''})
-    files = [read_weights_file(tmp_path / part) for part in ('phi', 'psi_init')]
+    files = [own_file(tmp_path / 'phi', 'phi', TINY),
+             own_file(tmp_path / 'psi', 'psi', replace(TINY, voxel_size=0.1))]
     with pytest.raises(InputError, match=r'different voxels \(0\.05 m, 0\.1 m\)'):
         merged(files)
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_phi_brings_what_no_shape_tells(tmp_path: Path, order: int) -> None:
+    """Whichever file comes first; the published one knows nothing of cylinders."""
+    phi = own_file(tmp_path / 'phi', 'phi', CYLINDER, steps='9', source='mvreg train')
+    blocks = read_weights_file(write(tmp_path / 'best.pt', pairwise_file(tiny_blocks())))
+    weights = merged([phi, blocks][::order])
+    assert weights.config == CYLINDER
+    assert weights.metadata['steps'] == '9'
+    assert weights.metadata['source'] == ', '.join(['mvreg train', 'best.pt'][::order])
+
+
+def test_what_is_known_of_two_trainings_is_not_mixed(tmp_path: Path) -> None:
+    phi = own_file(tmp_path / 'phi', 'phi', CYLINDER, steps='9')
+    psi = own_file(tmp_path / 'psi', 'psi', CYLINDER, steps='7')
+    assert merged([phi]).metadata == {
+        'config': CYLINDER.to_json(), 'steps': '9', 'source': 'phi'}
+    assert merged([phi, psi]).metadata == {'config': CYLINDER.to_json(), 'source': 'phi, psi'}
+
+
+@pytest.mark.parametrize('other', [
+    TINY, replace(CYLINDER, cylinder=replace(CYLINDER.cylinder, radii=(8.0,)))])
+def test_parts_for_different_descriptors_are_not_merged(
+    tmp_path: Path, other: LmpcrConfig
+) -> None:
+    phi = own_file(tmp_path / 'phi', 'phi', CYLINDER)
+    psi = own_file(tmp_path / 'psi', 'psi', other)
+    for files in ([phi, psi], [psi, phi]):
+        with pytest.raises(InputError, match='for different descriptors: give files that belong'):
+            merged(files)
 
 
 def test_what_is_wrong_in_a_file_is_said_with_its_name(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mvreg_ros.weights.files import load_weights, Weights
 from mvreg_ros.weights.layout import check, infer_config, parts_of, translated
 from torch import Tensor
 
+OURS = 'safetensors'  # the container of files that mvreg_ros wrote
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -39,8 +40,7 @@ def read_weights_file(path: Path) -> WeightsFile:
         weights = load_weights(path)
         config = weights.config
         provenance = {name: text for name, text in weights.metadata.items() if name != 'config'}
-        return WeightsFile(
-            path, 'safetensors', weights.tensors, config, config.voxel_size, provenance)
+        return WeightsFile(path, OURS, weights.tensors, config, config.voxel_size, provenance)
     checkpoint = read_checkpoint(path)
     try:
         tensors = translated(checkpoint.tensors)
@@ -53,9 +53,11 @@ def read_weights_file(path: Path) -> WeightsFile:
 
 def merged(files: Sequence[WeightsFile]) -> Weights:
     """
-    Return the parts of all files together; what shapes do not tell is as in the first of them.
+    Return the parts of all files together; what shapes do not tell is as where phi is.
 
-    Raises InputError where two hold the same part, or parts that do not fit together.
+    Without phi it is as in the first file. What is known of the training is kept where it is of
+    one file only. Raises InputError where two hold the same part, or parts that do not fit
+    together.
     """
     owner: dict[str, Path] = {}
     tensors: dict[str, Tensor] = {}
@@ -66,13 +68,19 @@ def merged(files: Sequence[WeightsFile]) -> Weights:
                     f'{file.path}: holds {part}, as {owner[part]} does: give one of them only')
             owner[part] = file.path
         tensors |= file.tensors
+    base = next((file for file in files if file.path == owner.get('phi')), files[0]).config
     sizes = {file.voxel_size for file in files if file.voxel_size is not None}
     if len(sizes) > 1:
         raise InputError(f'{files[0].path} and others were trained with different voxels '
                          f'({", ".join(f"{size:g} m" for size in sorted(sizes))}): '
                          'give files that belong together')
-    config = infer_config(tensors, replace(
-        files[0].config, voxel_size=next(iter(sizes), files[0].config.voxel_size)))
+    ours = [file for file in files if file.container == OURS]
+    if len({(file.config.features, file.config.cylinder) for file in ours}) > 1:
+        raise InputError(f'{ours[0].path} and others were trained for different descriptors: '
+                         'give files that belong together')
+    config = infer_config(tensors, replace(base, voxel_size=next(iter(sizes), base.voxel_size)))
     check(tensors, config)
-    source = ', '.join(file.path.name for file in files)
-    return Weights(tensors, {'config': config.to_json(), 'source': source})
+    told = [texts for file in ours if (texts := file.provenance).keys() - {'source'}]
+    source = ', '.join(file.provenance.get('source') or file.path.name for file in files)
+    return Weights(tensors, {
+        **(told[0] if len(told) == 1 else {}), 'config': config.to_json(), 'source': source})
