@@ -82,11 +82,11 @@ def test_convert_puts_parts_together(
 
 def test_info_of_a_whole_network(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / 'tiny.safetensors'
-    save_weights(out, Lmpcr(TINY).state_dict(), {'config': TINY.to_json(), 'source': ''})
+    save_weights(out, Lmpcr(TINY).state_dict(), {'config': TINY.to_json(), 'source': 'a test'})
     assert main(['weights', 'info', str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == ['descriptors of 32 numbers, conv1 of 3^3, voxels of 0.05 m',
-                          'for --method lmpcr: complete']
+    assert lines[-3:] == ['descriptors of 32 numbers, conv1 of 3^3, voxels of 0.05 m',
+                          'for --method lmpcr: complete', 'source: a test']
 
 
 @pytest.mark.parametrize(('arguments', 'cause'), [
