@@ -28,26 +28,41 @@ def test_the_box_is_small_and_says_where_its_weights_come_from() -> None:
     metadata = load_weights(SHIPPED).metadata
     training = json.loads(metadata['training'])
     assert training['loop']['steps'] >= int(metadata['step']) > 0
-    for name in ('source', 'commit', 'version', 'scenes', 'fragments', 'poses', 'hours', 'phi'):
+    for name in ('source', 'commit', 'scenes', 'fragments', 'hours', 'mutual_inlier_ratio'):
         assert metadata[name], name
 
 
-def test_without_any_parameter_the_weights_in_the_box_are_used() -> None:
-    """The descriptor and the confidence are the learned ones, bit for bit those of the file."""
-    method = MultiviewRegistration.from_pretrained(device='cpu').method
+def test_the_weights_in_the_box_are_used() -> None:
+    """The descriptor is the learned one, bit for bit that of the file."""
+    method = MultiviewRegistration.from_pretrained(features='cylinder', device='cpu').method
     assert isinstance(method, ConsistencyMethod)
     assert isinstance(method.descriptor, CylinderDescriptor)
-    assert isinstance(method.register_pair.zeta, EvidenceNetwork)
+    assert method.register_pair.min_similarity == load_weights(SHIPPED).config.cylinder.similarity
     held = load_weights(SHIPPED).tensors
     for name, tensor in method.descriptor.network.state_dict().items():
         assert torch.equal(tensor, held[f'phi.{name}']), name
-    for name, tensor in method.register_pair.zeta.state_dict().items():
-        assert torch.equal(tensor, held[f'evidence.{name}']), name
+
+
+def test_a_learned_confidence_is_used_where_the_file_has_one(tmp_path: Path) -> None:
+    """Phi of the box with a confidence beside it, which then judges."""
+    torch.manual_seed(0)
+    weights, zeta = load_weights(SHIPPED), EvidenceNetwork()
+    tensors = {**weights.tensors,
+               **{f'evidence.{name}': tensor for name, tensor in zeta.state_dict().items()}}
+    path = tmp_path / 'both.safetensors'
+    save_weights(path, tensors, weights.metadata)
+    method = MultiviewRegistration.from_pretrained(
+        features='cylinder', weights=str(path), device='cpu').method
+    assert isinstance(method, ConsistencyMethod)
+    used = method.register_pair.zeta
+    assert isinstance(used, EvidenceNetwork)
+    assert all(torch.equal(a, b) for a, b in zip(
+        used.parameters(), zeta.parameters(), strict=True))
 
 
 def test_features_fpfh_need_no_weights() -> None:
-    """Nothing learned is left: FPFH, all mutual matches, counted evidence."""
-    method = MultiviewRegistration.from_pretrained(features='fpfh').method
+    """Nothing learned is left by default: FPFH, all mutual matches, counted evidence."""
+    method = MultiviewRegistration.from_pretrained().method
     assert isinstance(method, ConsistencyMethod)
     assert isinstance(method.descriptor, FpfhDescriptor)
     assert method.register_pair.zeta is counted
@@ -71,8 +86,8 @@ def test_weights_without_a_confidence_count_inliers(tmp_path: Path) -> None:
     ({'features': 'fcgf'}, 'features fcgf needs weights, which are not in the package'),
     ({'features': 'fpfh', 'method': 'lmpcr'}, 'method lmpcr learns on learned features'),
     ({'features': 'fpfh', 'weights': 'x'}, 'features fpfh have no weights'),
-    ({'method': 'lmpcr'}, 'the weights in the package have no psi_init and no psi_iter'),
-    ({'features': 'cylindre'}, 'features must be one of cylinder, fpfh, fcgf'),
+    ({'method': 'lmpcr', 'features': 'cylinder'}, 'the weights in the package have no psi_init and no psi_iter'),
+    ({'features': 'cylindre'}, 'features must be one of fpfh, cylinder, fcgf'),
 ])
 def test_choices_that_do_not_go_together_are_named(
     parameters: dict[str, object], message: str

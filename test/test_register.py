@@ -186,7 +186,7 @@ def test_bad_clouds_are_refused_with_the_cure(clouds: list[np.ndarray], cure: st
     ({'voxel_size': -1.0}, r'\[0.001, 10.0\]'),
     ({'voxel_size': 'big'}, 'write 1.0'),
     ({'min_confidence': float('nan')}, 'min_confidence'),
-    ({'method': 'magic'}, 'one of fpfh'),
+    ({'method': 'magic'}, 'one of consistency'),
     ({'device': 'cuda:77'}, 'auto'),
     ({'refine': 1}, 'must be bool'),
 ])
