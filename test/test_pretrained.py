@@ -86,7 +86,8 @@ def test_weights_without_a_confidence_count_inliers(tmp_path: Path) -> None:
     ({'features': 'fcgf'}, 'features fcgf needs weights, which are not in the package'),
     ({'features': 'fpfh', 'method': 'lmpcr'}, 'method lmpcr learns on learned features'),
     ({'features': 'fpfh', 'weights': 'x'}, 'features fpfh have no weights'),
-    ({'method': 'lmpcr', 'features': 'cylinder'}, 'the weights in the package have no psi_init and no psi_iter'),
+    ({'method': 'lmpcr', 'features': 'cylinder'},
+     'the weights in the package have no psi_init and no psi_iter'),
     ({'features': 'cylindre'}, 'features must be one of fpfh, cylinder, fcgf'),
 ])
 def test_choices_that_do_not_go_together_are_named(
