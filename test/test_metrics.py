@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 from mvreg_ros.data.scenes import GroundTruth, pose_graph_scenes, Scene
@@ -197,6 +198,13 @@ def test_the_mean_is_over_scenes_and_pooled_is_over_pairs() -> None:
     assert mean['ecdf']['3'] == pytest.approx((0 + 2 / 3) / 2) and pooled['ecdf']['3'] == 2 / 4
     assert mean['mean'] == pytest.approx((40 + 4 / 3) / 2) and pooled['mean'] == pytest.approx(11)
     assert np.isnan(summary['mean']['rr_multiview'])
+
+
+def test_an_edge_that_was_used_without_an_estimate_is_not_kept() -> None:
+    _, result = scannet_results()
+    assert len(result.kept()) == 3
+    some = {pair: T for pair, T in result.pairwise.items() if pair != (0, 2)}
+    assert {*replace(result, pairwise=some).kept()} == {(0, 1), (1, 2)}
 
 
 def test_a_map_of_recorded_estimates_is_broken_although_its_listed_pairs_look_fine() -> None:

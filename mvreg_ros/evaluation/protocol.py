@@ -59,10 +59,10 @@ class SceneResult:
     peak_memory_mb: float
 
     def kept(self) -> dict[Pair, FloatArray]:
-        """Return the pairwise estimates of the edges that were used."""
+        """Return the pairwise estimates of the edges that were used, where they have one."""
         edges = self.registration.edges.select(self.registration.edges.used)
         pairs = zip(edges.i.tolist(), edges.j.tolist(), strict=True)
-        return {pair: self.pairwise[pair] for pair in pairs}
+        return {pair: self.pairwise[pair] for pair in pairs if pair in self.pairwise}
 
     def multiview(self) -> dict[Pair, FloatArray]:
         """Return T_i_j implied by the poses, for all i < j of one component."""
