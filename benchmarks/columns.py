@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from mvreg_ros.evaluation.protocol import SceneResult, summarize, summarize_maps
 from mvreg_ros.evaluation.tables import number
+import numpy as np
 
 HEADINGS = (
     '3DMatch pairwise', 'multiview', '3DLoMatch pairwise', 'multiview', 'all pairs',
@@ -19,18 +20,26 @@ def accuracy_cells(scenes: Sequence[SceneResult]) -> list[str]:
     """
     Return the cells below `HEADINGS`.
 
-    Recalls are by the 0.2 m of 3DMatch; all pairs, and those within a component, are right within
-    15 degrees and 0.5 m; the last two are over the pairs of both lists.
+    Recalls are by the 0.2 m of 3DMatch, '-' where no scene has that list; all pairs, and those
+    within a component, are right within 15 degrees and 0.5 m; the last two are over the pairs of
+    both lists.
     """
-    high, low = (summarize(scenes, name)['mean'] for name in ('3dmatch', '3dlomatch'))
     maps = summarize_maps(scenes)['mean']
     listed = maps['listed']
-    recalls = [row[name] for row in (high, low) for name in ('rr_pairwise', 'rr_multiview')]
+    recalls = [*mean_recalls(scenes, '3dmatch'), *mean_recalls(scenes, '3dlomatch')]
     shares = [
         maps['all_pairs'], maps['within_component'],
         listed['rotation_deg']['ecdf']['3'], listed['translation_m']['ecdf']['0.1'],
     ]
     return [number(value) for value in recalls + shares]
+
+
+def mean_recalls(scenes: Sequence[SceneResult], benchmark: str) -> tuple[float, float]:
+    """Return the recalls before and after synchronisation, NaN where no scene has that list."""
+    if not any(benchmark in result.scene.truth for result in scenes):
+        return np.nan, np.nan
+    means = summarize(scenes, benchmark)['mean']
+    return means['rr_pairwise'], means['rr_multiview']
 
 
 def markdown(headings: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 import sys
 
 from benchmarks import accuracy, confidence, figures, peers
-from benchmarks.columns import markdown
+from benchmarks.columns import accuracy_cells, HEADINGS, markdown
 from benchmarks.described import describe_scene
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.evaluation.calibration import Outcomes
+from mvreg_ros.evaluation.run import synchronize_scene
 from mvreg_ros.methods.learned import LearnedMethod
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import Fragment, no_progress
@@ -103,6 +105,18 @@ def test_every_figure_has_its_table(
     lines = (tmp_path / 'figure.md').read_text().splitlines()
     assert [line.split('|')[1].strip() for line in lines[2:]] == list(figures.variants(figure, 1))
     assert len({line.count('|') for line in lines}) == 1
+
+
+def test_a_list_that_no_scene_has_is_a_dash_in_the_table(root: Path) -> None:
+    scene, = cloud_scenes(root, '3dmatch')
+    truth = scene.truth['3dmatch']
+    lists = ({'3dmatch': truth, '3dlomatch': truth}, {'3dmatch': truth}, {'3dlomatch': truth})
+    rows = [accuracy_cells([synchronize_scene(
+        replace(scene, truth=each, estimates=truth.T_i_j), 0.85)]) for each in lists]
+    both = rows[0]
+    assert len(both) == len(HEADINGS) and '-' not in both
+    assert rows[1] == [*both[:2], '-', '-', *both[4:]]
+    assert rows[2] == ['-', '-', *both[2:]]
 
 
 def test_settings_are_parameters() -> None:
