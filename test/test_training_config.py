@@ -166,13 +166,37 @@ def test_the_test_set_is_never_trained_on(tmp_path: Path, name: str) -> None:
         read_scenes([str(tmp_path)])
 
 
+def documented_commands() -> list[list[str]]:
+    """Return the words after `mvreg` of each command in docs/training.md."""
+    lines = (PRESETS.parents[1] / 'docs' / 'training.md').read_text().splitlines()
+    return [re.split(r'mvreg(?:_ros\.cli)? ', line, maxsplit=1)[1].split() for line in lines
+            if re.match(r'(mvreg|torchrun .* -m mvreg_ros\.cli) ', line)]
+
+
 def test_the_commands_of_the_documentation_are_understood() -> None:
     """Each `mvreg` in docs/training.md parses, and its settings exist."""
-    lines = (PRESETS.parents[1] / 'docs' / 'training.md').read_text().splitlines()
-    commands = [re.split(r'mvreg(?:_ros\.cli)? ', line, maxsplit=1)[1] for line in lines
-                if re.match(r'(mvreg|torchrun .* -m mvreg_ros\.cli) ', line)]
-    assert len(commands) == 8
+    commands = documented_commands()
+    assert len(commands) == 10
     for command in commands:
-        args = build_parser().parse_args(command.split())
+        args = build_parser().parse_args(command)
         if args.command == 'train':
             assert PRESETS.parents[1].joinpath(args.config).is_file()
+
+
+def test_the_commands_of_the_documentation_need_what_others_made_before() -> None:
+    """Weights and flats of each preset were written by an earlier command."""
+    made: set[str] = set()
+    trained = set()
+    for command in documented_commands():
+        args = build_parser().parse_args(command)
+        if args.command == 'simulate':
+            made.add(str(args.out))
+            continue
+        values = read_yaml(PRESETS.parents[1] / args.config)
+        needed = {values['weights']} if 'weights' in values else set()
+        if args.config.stem.endswith('_cpu'):
+            needed |= {*values['data']['train'], *values['data']['validation']}
+        assert needed <= made, args.config
+        made.add(f'runs/{args.config.stem}/weights.safetensors')
+        trained.add(args.config.stem)
+    assert trained == {path.stem for path in PRESETS.iterdir()} - {'features_fcgf_cpu'}
