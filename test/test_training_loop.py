@@ -129,6 +129,26 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
         Training(TinyStage(), tiny_config(2, 3), replace(ALONE, count=2), tmp_path / 'new', {})
 
 
+def test_other_weights_to_build_on_are_refused(tmp_path: Path) -> None:
+    for digest in ('a', 'a', 'b'):
+        stage = TinyStage()
+        stage.weights_digest = digest
+        if digest == 'b':
+            with pytest.raises(InputError, match='begun with other weights than are in the file'):
+                Training(stage, tiny_config(2, 1), ALONE, tmp_path, {})
+        else:
+            Training(stage, tiny_config(2, 1), ALONE, tmp_path, {}).run()
+
+
+def test_hours_count_what_the_data_took(tmp_path: Path) -> None:
+    """Two hours before the first step, and one more before the training went on."""
+    Training(TinyStage(), tiny_config(2, 1), ALONE, tmp_path, {}, 7200.0).run()
+    with safe_open(tmp_path / WEIGHTS, framework='pt') as file:
+        assert file.metadata()['hours'] == '2'
+    again = Training(TinyStage(), tiny_config(2, 1), ALONE, tmp_path, {}, 3600.0)
+    assert again.seconds == pytest.approx(3 * 3600, abs=60)
+
+
 def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b'PK nothing')
     with pytest.raises(InputError, match=r'checkpoint.pt: cannot be read, remove it'):

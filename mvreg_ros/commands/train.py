@@ -10,6 +10,7 @@ from importlib import import_module
 import json
 from pathlib import Path
 import subprocess
+import time
 from typing import Any
 
 from mvreg_ros import __version__
@@ -44,12 +45,15 @@ def run(args: Namespace) -> None:
     config = as_config(kind.Config, values, f'{args.config}: ')
     folder = args.out or Path('runs') / args.config.stem
     with joined_processes(config.loop.device) as processes:
+        begin = time.monotonic()
         torch.manual_seed(config.loop.seed)
         stage = kind.build(config, folder)
         provenance = {
             'source': f'mvreg train {args.stage}', 'training': json.dumps(asdict(config)),
-            'version': __version__, 'commit': git_commit(), **stage.provenance()}
-        training = Training(stage, config, processes, folder, provenance)
+            'package': __version__, 'commit': git_commit(Path(__file__).parent),
+            **stage.provenance()}
+        training = Training(
+            stage, config, processes, folder, provenance, time.monotonic() - begin)
         if training.step and processes.first:
             say(f'going on after step {training.step}')
         progress = ProgressReport() if processes.first else no_progress
@@ -78,12 +82,16 @@ def stage_class(stage: str, values: dict[str, Any]) -> type[Stage]:
     return kind
 
 
-def git_commit() -> str:
-    """Return the commit that this code is of, '' where it is in no git repository."""
+def git_commit(folder: Path) -> str:
+    """
+    Return the commit of the code in a folder, '' where it is in no git repository.
+
+    It ends with -dirty where files differ from it.
+    """
     try:
         done = subprocess.run(
-            ('git', 'rev-parse', 'HEAD'), cwd=Path(__file__).parent, capture_output=True,
-            text=True)
+            ('git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'), cwd=folder,
+            capture_output=True, text=True)
     except OSError:
         return ''
     return done.stdout.strip()

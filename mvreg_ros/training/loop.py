@@ -5,7 +5,8 @@ The loop that trains every stage; it can be killed at any moment and goes on fro
 
 What a step does depends on the seed and the number of the step alone. A step averages over some
 batches, which processes share: on the CPU two processes with one batch each take the step that one
-process with both takes.
+process with both takes. Not so the running statistics of batch norms: they are those of the first
+process's batches alone, so that a validation of FCGF and its weights depend on the processes.
 """
 
 from __future__ import annotations
@@ -69,12 +70,12 @@ class Training:
 
     folder: gets checkpoint.pt, losses.csv, validation.csv, tensorboard/ and weights.safetensors,
     the best so far; each process has to see it. provenance: texts for the file of weights, which
-    gets the step, the hours and the figures besides.
+    gets the step, the hours and the figures besides. spent: seconds that the stage took to build.
     """
 
     def __init__(
         self, stage: Stage, config: StageConfig, processes: Processes, folder: Path,
-        provenance: Mapping[str, str],
+        provenance: Mapping[str, str], spent: float = 0.0,
     ) -> None:
         """
         Begin, or go on where there is a checkpoint.
@@ -93,7 +94,7 @@ class Training:
         self.folder, self.provenance = folder, provenance
         self.parameters = [p for p in stage.parameters() if p.requires_grad]
         self.optimizer = loop.make_optimizer(self.parameters)
-        self.step, self.best, self.begin = 0, -np.inf, time.monotonic()
+        self.step, self.best, self.begin = 0, -np.inf, time.monotonic() - spent
         folder.mkdir(parents=True, exist_ok=True)
         state = self.resume() if (folder / CHECKPOINT).exists() else {}
         self.journal = Journal(folder, state) if processes.first else None
@@ -123,7 +124,7 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """How long this training has run, interruptions not counted."""
+        """How long this training has taken with its data, interruptions not counted."""
         return time.monotonic() - self.begin
 
     def batches(self) -> Iterator[tuple[int, Any]]:
@@ -183,6 +184,7 @@ class Training:
         torch.save({
             'config': asdict(self.config), 'step': self.step, 'seconds': self.seconds,
             'best': float(self.best), 'stage': self.stage.state_dict(),
+            'weights_digest': self.stage.weights_digest,
             'optimizer': self.optimizer.state_dict(), 'journal': self.journal.state(self.step),
         }, buffer)
         write_atomic(self.folder / CHECKPOINT, buffer.getvalue())
@@ -199,6 +201,9 @@ class Training:
         if changed:
             raise InputError(f'{path}: was trained otherwise, {changed[0]}: put it back, or name '
                              'a new folder')
+        if state.get('weights_digest', '') != self.stage.weights_digest:
+            raise InputError(f'{path}: was begun with other weights than are in the file now: put '
+                             'them back, or name a new folder')
         self.stage.load_state_dict(state['stage'])
         self.optimizer.load_state_dict(state['optimizer'])
         self.step, self.best = state['step'], state['best']
