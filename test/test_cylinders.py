@@ -19,6 +19,7 @@ from mvreg_ros.features.cylinders import (
     HALF_HEIGHT,
     HARMONICS,
     HEIGHT,
+    moments,
     PHASES,
     RADIAL,
     WIDTH,
@@ -106,6 +107,29 @@ def test_torch_alone_gives_the_same(torch_alone: None) -> None:
     test_histograms_equal_those_of_a_loop_over_bins()
 
 
+def test_a_dense_place_does_not_widen_the_rows_of_all(
+    torch_alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However uneven the neighbours, no more than `PAIRS` places are taken at a time."""
+    lonely, _ = cloud(450)
+    dense, _ = cloud(300, seed=1)
+    points = torch.cat([100 * lonely + 1, 0.1 * dense])
+    queries = points[:451]
+    normals = torch.nn.functional.normalize(points, dim=1)
+    sizes = []
+
+    def recorded(offset: torch.Tensor, normal: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        sizes.append(mask.numel())
+        return moments(offset, normal, mask)
+
+    whole = cylinder_histograms(queries, normals[:451], points, normals, RADIUS)
+    monkeypatch.setattr(cylinders, 'PAIRS', 400)
+    monkeypatch.setattr(cylinders, 'moments', recorded)
+    parts = cylinder_histograms(queries, normals[:451], points, normals, RADIUS)
+    torch.testing.assert_close(parts, whole, atol=1e-4, rtol=0)
+    assert max(sizes) <= 400
+
+
 def test_no_motion_changes_them() -> None:
     """Turned and moved, with the points in another order: the same numbers."""
     points, normals = cloud()
@@ -124,7 +148,7 @@ def test_pieces_give_what_the_whole_gives(
     """The memory bound changes nothing but the memory."""
     points, normals = cloud()
     whole = cylinder_histograms(points, normals, points, normals, RADIUS)
-    monkeypatch.setattr(cylinders, 'PAIRS', 100)
+    monkeypatch.setattr(cylinders, 'PAIRS', 400)
     pieces = cylinder_histograms(points, normals, points, normals, RADIUS)
     torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=0)
 

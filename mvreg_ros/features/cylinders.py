@@ -70,13 +70,12 @@ def cylinder_moments(
     # Queries with about as many neighbours go together, so that few places stay empty.
     counts, order = torch.sort(near.counts)
     starts = (near.counts.cumsum(0) - near.counts)[order]
-    ends = counts.cumsum(0)
     sums = columns.new_empty(len(queries), BINS, CHANNELS)
     begin = 0
     while begin < len(queries):
-        done = int(ends[begin - 1]) if begin else 0
-        end = int(torch.searchsorted(ends, done + PAIRS, right=True))
-        end = min(max(end, begin + 1), len(queries))
+        # Each of the queries takes as many places as the last of them has neighbours.
+        places = counts[begin:] * torch.arange(1, 1 + len(counts) - begin, device=counts.device)
+        end = begin + max(1, int(torch.searchsorted(places, PAIRS, right=True)))
         rows = order[begin:end]
         index, mask = padded(near.index, starts[begin:end], counts[begin:end])
         around = columns.index_select(1, index.flatten()).unflatten(1, index.shape)
