@@ -16,8 +16,6 @@ import re
 import sys
 import warnings
 
-from mvreg_ros.native.library import native_kernel
-
 # Shared libraries that Open3D expects from the system, and the Debian packages that have them.
 DEBIAN_PACKAGES = {
     'libEGL.so.1': 'libegl1',
@@ -111,7 +109,7 @@ def check_device() -> Row:
 
 def check_native_kernel() -> Row:
     """Say where the native kernel is, or why there is none."""
-    kernel = native_kernel()
+    kernel = import_module('mvreg_ros.native.library').native_kernel()
     return Row('native kernel', True, kernel.status, '' if kernel.library else NATIVE_CURE)
 
 

@@ -62,3 +62,12 @@ def test_the_native_kernel_is_optional(
     assert code == 0
     assert rows['native'].startswith('ok')
     assert 'switched off by MVREG_NATIVE=0  ->  sparse convolution in half' in rows['native']
+
+
+def test_the_set_up_reads_it_before_anything_is_installed() -> None:
+    """tools/setup_env.py runs the file on a Python that has nothing, not even this package."""
+    file = Path(__file__).parents[1] / 'mvreg_ros' / 'doctor.py'
+    code = f"import runpy; print(runpy.run_path({str(file)!r})['DEBIAN_PACKAGES']['libGL.so.1'])"
+    done = subprocess.run(
+        (sys.executable, '-I', '-S', '-c', code), capture_output=True, text=True, cwd='/')
+    assert done.stdout == 'libgl1\n', done.stderr
