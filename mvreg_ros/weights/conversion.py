@@ -17,6 +17,7 @@ from torch import Tensor
 
 OURS = 'safetensors'  # the container of files that mvreg_ros wrote
 
+
 @dataclass(frozen=True)
 class WeightsFile:
     """
