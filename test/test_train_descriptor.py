@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fake_processes import process
 from mvreg_ros.cli import main
@@ -26,7 +27,7 @@ import torch
 from training_scene import fragments, write_training_scene
 import yaml
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     'data': {'train': ['train'], 'validation': ['validation']},
     'loop': {'steps': 3, 'rate': 1e-3, 'log_steps': 1, 'validate_steps': 3, 'device': 'cpu'},
     'network': {'features': 'cylinder', 'voxel_size': VOXEL_SIZE, 'cylinder': {
