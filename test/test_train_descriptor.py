@@ -11,10 +11,12 @@ from typing import Any
 from fake_processes import process
 from mvreg_ros.cli import main
 from mvreg_ros.features.cylinder_network import CylinderConfig
+from mvreg_ros.features.descriptor import FpfhDescriptor
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.training.config import as_config
 from mvreg_ros.training.descriptor import DescriptorStage, DescriptorStageConfig
 from mvreg_ros.training.disturbance import depth_errors, disturbed_points, LARGEST_LOSS
+from mvreg_ros.training.feature_files import FeatureFiles
 from mvreg_ros.training.scenes import read_scenes
 from mvreg_ros.training.surroundings import KEPT_SHARE, SurroundingsFiles
 from mvreg_ros.types import Fragment, InputError
@@ -105,6 +107,16 @@ def test_processes_share_the_surroundings_and_each_size_has_its_own(there: Path)
         (replace(config, radii=(9.0,)), VOXEL_SIZE), (config, 2 * VOXEL_SIZE))]
     assert len({files.folder, *others}) == 3
     assert SurroundingsFiles(there / 'shared', config, VOXEL_SIZE).folder == files.folder
+
+
+def test_processes_share_the_features(there: Path) -> None:
+    """As above, for what the registration blocks learn from."""
+    scenes = read_scenes(['train'])
+    files = FeatureFiles(there / 'features_shared')
+    for rank, count in ((0, 3), (1, 5)):
+        with process(rank, 2):
+            files.compute(scenes, FpfhDescriptor(0.2, torch.device('cpu')), 0.2, 1)
+        assert len(list(files.folder.rglob('*.safetensors'))) == count
 
 
 def test_surroundings_are_of_the_same_places_of_the_world(there: Path) -> None:

@@ -86,8 +86,7 @@ class DescriptorStage(Stage):
         network = config.network
         self.phi = CylinderNetwork(network.cylinder)
         self.temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
-        self.files = SurroundingsFiles(
-            folder, network.cylinder, network.voxel_size)
+        self.files = SurroundingsFiles(folder, network.cylinder, network.voxel_size)
         self.files.compute(train, workers_for(torch.device('cpu')))
         self.train_pairs = overlapping_pairs(train, network.voxel_size, config.overlap)
         self.validation_pairs = spread(
