@@ -62,7 +62,8 @@ PARAMETERS = (
     Parameter(
         'features', 'fpfh',
         'How fragments are described. fpfh: nothing learned. cylinder: learned, its weights are '
-        'in the package. fcgf: the network of the paper, with the weights of the parameter weights.',
+        'in the package. fcgf: the network of the paper, with the weights of the parameter '
+        'weights.',
         choices=('fpfh', 'cylinder', 'fcgf'), read_only=True,
     ),
     Parameter(
