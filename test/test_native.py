@@ -241,8 +241,7 @@ def test_a_compiler_that_fails_is_named(cache: Path, monkeypatch: pytest.MonkeyP
     """With the last line it said; nothing is left behind."""
     compiler = cache.parent / 'bin/cc'
     compiler.parent.mkdir()
-    compiler.write_text(
-        f'#!{sys.executable}\nimport sys\nif sys.argv[1] != "--version": sys.exit("no space")\n')
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] || { echo no space >&2; exit 1; }\n')
     compiler.chmod(0o755)
     monkeypatch.setenv('PATH', str(compiler.parent))
     assert library.open_kernel() == library.NativeKernel(None, f'{compiler} failed: no space')

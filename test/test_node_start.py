@@ -38,7 +38,7 @@ def started(*arguments: str) -> RegistrationNode:
     ('voxel_size:=-0.1', 'voxel_size out of range Min: 0.001'),
     ('voxel_size:=.nan', 'voxel_size out of range Min: 0.001'),
     ('max_fragments:=1', 'max_fragments out of range. Min: 2'),
-    ('method:=magic', 'method must be one of fpfh'),
+    ('method:=magic', 'method must be one of consistency'),
     ('features:=fcgf', 'features fcgf needs weights'),
     ('refine:=3', "'refine' to '3' of type 'INTEGER', expecting type 'BOOL'"),
     ('device:=abacus', "device 'abacus'"),
@@ -154,5 +154,5 @@ def test_the_executable_names_what_is_wrong_with_its_parameters() -> None:
     with executable('-p', 'method:=magic') as process:
         _, log = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert 'method must be one of fpfh' in log
+    assert 'method must be one of consistency' in log
     assert 'Traceback' not in log
