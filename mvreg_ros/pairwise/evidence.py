@@ -9,6 +9,8 @@ says about a pose rather than on pooled features, since few scenes are enough to
 
 from __future__ import annotations
 
+import math
+
 from mvreg_ros.pairwise.confidence import HALF, SLOPE, undisputed
 from mvreg_ros.pairwise.visibility import Visibility
 from mvreg_ros.types import Correspondences, FragmentFeatures
@@ -48,18 +50,14 @@ def evidence_for(
     facing = torch.linalg.eigvalsh((normals_i.T @ normals_i).double() / inliers)
     matches, compared = len(residual), seen.agree + seen.contradict
     return torch.tensor([
-        _log(inliers), _log(matches), inliers / matches,
-        float(residual[agree].mean()) / inlier_distance, _log(rival),
-        _log(seen.agree), _log(seen.contradict), seen.contradict / max(1, compared),
+        math.log1p(inliers), math.log1p(matches), inliers / matches,
+        float(residual[agree].mean()) / inlier_distance, math.log1p(rival),
+        math.log1p(seen.agree), math.log1p(seen.contradict), seen.contradict / max(1, compared),
         seen.agree / max(1, seen.points),
         float((normals_i * normals_j).sum(1).mean()),
         float(similarity[agree].mean()), float(similarity.mean()),
-        *(_log(float(s)) for s in spread), float(facing[0]), float(facing[1]),
+        *(math.log1p(float(s)) for s in spread), float(facing[0]), float(facing[1]),
     ])
-
-
-def _log(x: float) -> float:
-    return float(torch.log1p(torch.tensor(float(x))))
 
 
 def counted(evidence: Tensor) -> Tensor:
