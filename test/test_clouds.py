@@ -10,8 +10,9 @@ import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mvreg_ros.node.clouds import cloud_from_points, points_from_cloud
-from mvreg_ros.node.refusal import CURES, Refusal
+from mvreg_ros.data.point_cloud2 import points_from_cloud
+from mvreg_ros.node.clouds import cloud_from_points
+from mvreg_ros.refusal import CURES, Refusal
 import numpy as np
 import pytest
 from sensor_msgs.msg import PointCloud2, PointField

@@ -11,11 +11,11 @@ import json
 from geometry_msgs.msg import PoseArray
 from mvreg_ros import MultiviewRegistration
 from mvreg_ros.data.graph import graph_json
-from mvreg_ros.node.clouds import points_from_cloud
+from mvreg_ros.data.point_cloud2 import points_from_cloud
 from mvreg_ros.node.consumer import poses_by_stamp
 from mvreg_ros.node.interface import LATCHED
 from mvreg_ros.node.outputs import pose_message
-from mvreg_ros.node.refusal import CURES
+from mvreg_ros.refusal import CURES
 import nav_msgs.msg
 from node_session import (
     cloud_of,

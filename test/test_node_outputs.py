@@ -7,11 +7,12 @@ from __future__ import annotations
 from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
+from mvreg_ros.data.stamps import nanoseconds_from_stamp
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
 from mvreg_ros.node.markers import confidence_color, markers
 from mvreg_ros.node.outputs import messages, NOTHING, Result, summary, transforms
-from mvreg_ros.node.refusal import Refusal
-from mvreg_ros.node.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
+from mvreg_ros.node.stamps import stamp_from_nanoseconds
+from mvreg_ros.refusal import Refusal
 from mvreg_ros.types import Edges, Fragment, InputError, Registration, Verdict
 from node_session import views
 import numpy as np

@@ -11,8 +11,8 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Pose
+from mvreg_ros.data.stamps import nanoseconds_from_stamp
 from mvreg_ros.node.ros_compat import quaternion_matrix
-from mvreg_ros.node.stamps import nanoseconds_from_stamp
 from mvreg_ros.types import FloatArray
 from nav_msgs.msg import Path
 import numpy as np

@@ -10,8 +10,8 @@ import re
 from textwrap import fill
 
 from mvreg_ros.node.interface import FRAMES, INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
-from mvreg_ros.node.refusal import CURES
 from mvreg_ros.parameters import Parameter, PARAMETERS, Value
+from mvreg_ros.refusal import CURES
 from rclpy.qos import QoSProfile
 import yaml
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mvreg_ros.node.refusal import CURES, Refusal
+from mvreg_ros.refusal import CURES, Refusal
 from mvreg_ros.types import Fragment, InputError
 import numpy as np
 from numpy.typing import NDArray

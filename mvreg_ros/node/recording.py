@@ -15,10 +15,10 @@ import sys
 from typing import Any
 
 from mvreg_ros.commands.console import ProgressReport, say
-from mvreg_ros.node.clouds import points_from_cloud
+from mvreg_ros.data.point_cloud2 import points_from_cloud
+from mvreg_ros.data.stamps import nanoseconds_from_stamp
 from mvreg_ros.node.consumer import Consumer, poses_by_stamp
 from mvreg_ros.node.interface import INPUT, LATCHED, OUTPUTS
-from mvreg_ros.node.stamps import nanoseconds_from_stamp
 from mvreg_ros.types import FloatArray
 import nav_msgs.msg
 import numpy as np

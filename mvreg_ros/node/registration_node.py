@@ -10,18 +10,18 @@ import sys
 import traceback
 from typing import Any
 
-from mvreg_ros.node.clouds import points_from_cloud
+from mvreg_ros.data.point_cloud2 import points_from_cloud
+from mvreg_ros.data.stamps import nanoseconds_from_stamp
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
 from mvreg_ros.node.interface import INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
 from mvreg_ros.node.job import Job
 from mvreg_ros.node.outputs import messages, NOTHING, Result, summary, transforms
 from mvreg_ros.node.parameters import declare_parameters, parameter_values
-from mvreg_ros.node.refusal import CURES, Refusal
 from mvreg_ros.node.ros_compat import StaticTransformBroadcaster
 from mvreg_ros.node.saving import save
 from mvreg_ros.node.spin import run, StoppableNode
-from mvreg_ros.node.stamps import nanoseconds_from_stamp
 from mvreg_ros.node.status import status
+from mvreg_ros.refusal import CURES, Refusal
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import InputError, Progress, RegistrationCancelled
 from rclpy.callback_groups import ReentrantCallbackGroup
