@@ -50,7 +50,7 @@ class Fragment:
 
     points: (N, 3) float32, contiguous, finite. sensor_origin: (3,) float32, where the sensor
     stood, in the frame of the points; normals are turned towards it. T_map_fragment: (4, 4) prior
-    pose.
+    pose. T_odom_fragment: (4, 4) pose by the robot's odometry, in a frame that drifts.
     """
 
     points: NDArray[np.float32]
@@ -60,6 +60,7 @@ class Fragment:
     name: str = ''
     sensor_origin: NDArray[np.float32] = field(default_factory=lambda: np.zeros(3, np.float32))
     T_map_fragment: FloatArray | None = None
+    T_odom_fragment: FloatArray | None = None
 
 
 @dataclass(frozen=True)
