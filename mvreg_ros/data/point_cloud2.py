@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 # FLOAT32 and FLOAT64 of sensor_msgs/PointField.
 FORMATS: dict[int, np.dtype] = {7: np.dtype('f4'), 8: np.dtype('f8')}
 
+NAMED = 20  # fields that a refusal names
+
 
 class PointField(Protocol):
     """A sensor_msgs/PointField of any library."""
@@ -79,8 +81,8 @@ def _coordinate_fields(cloud: PointCloud2) -> list[PointField]:
     for name in 'xyz':
         found = [field for field in cloud.fields if field.name == name]
         if len(found) != 1:
-            names = ', '.join(field.name for field in cloud.fields)
-            raise Refusal('no_xyz', f'{len(found)} fields called {name} among [{names}]')
+            names = [field.name for field in cloud.fields[:NAMED]]
+            raise Refusal('no_xyz', f'{len(found)} fields called {name} among {names}')
         field = found[0]
         # Old drivers write a count of 0 for 1, and PCL reads it so.
         if field.datatype not in FORMATS or field.count > 1:
