@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from geometry_msgs.msg import PoseArray
+from mvreg_ros.node import watchdog
 from mvreg_ros.node.consumer import Consumer
 from mvreg_ros.node.interface import LATCHED
 from mvreg_ros.node.registration_node import RegistrationNode
@@ -106,8 +107,9 @@ def test_everything_is_under_the_namespace_of_the_node() -> None:
 
 
 def test_a_best_effort_publisher_is_told_the_cure_and_the_cure_works(
-    capfd: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(watchdog, 'PATIENCE', 0.0)
     cure = 'qos_overrides./fragments.subscription.reliability:=best_effort'
     with session(qos=BEST_EFFORT) as running:
         running.until_status(fragments=0)

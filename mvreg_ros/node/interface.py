@@ -58,8 +58,8 @@ STATUS_TOPICS = (
     Topic(
         '~/status', DiagnosticArray, STATUS,
         'Once a second and on change: `fragments`, `stage`, `progress` (0 to 1) and `eta` '
-        '(seconds) of the stage, `seconds.<stage>` of the last registration, `refused.<reason>` '
-        'counters.',
+        '(seconds) of the stage, `problem` with the input and its cure, `seconds.<stage>` of the '
+        'last registration, `refused.<reason>` counters.',
     ),
     Topic('/diagnostics', DiagnosticArray, STATUS, "The same, for the robot's own monitors."),
 )

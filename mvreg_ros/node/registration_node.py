@@ -21,20 +21,16 @@ from mvreg_ros.node.ros_compat import StaticTransformBroadcaster
 from mvreg_ros.node.saving import save
 from mvreg_ros.node.spin import run, StoppableNode
 from mvreg_ros.node.status import status
+from mvreg_ros.node.watchdog import Watchdog
 from mvreg_ros.refusal import CURES, Refusal
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import InputError, Progress, RegistrationCancelled
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.qos import qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
-
-# What a subscription must ask for to match any publisher.
-WEAKEST = {'reliability': 'best_effort', 'durability': 'volatile'}
 
 
 class RegistrationNode(StoppableNode):
@@ -71,11 +67,11 @@ class RegistrationNode(StoppableNode):
         self._subscription = self.create_subscription(
             INPUT.type, INPUT.name, self._on_cloud, INPUT.qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
         )
+        self._watchdog = Watchdog(self, self._subscription, INPUT.name)
         # A steady clock: simulated time may stand still.
         self.create_timer(
-            1.0, self._publish_status, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            1.0, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(
             f'taking fragments on {self._subscription.topic_name} '
             f'({self._subscription.qos_profile.reliability.name.lower()}), '
@@ -88,6 +84,7 @@ class RegistrationNode(StoppableNode):
         return self._job.join(timeout / 2) and self._saving.join(timeout / 2)
 
     def _on_cloud(self, cloud: PointCloud2) -> None:
+        self._watchdog.feed()
         try:
             stamp_ns = nanoseconds_from_stamp(cloud.header.stamp)
             frame_id = cloud.header.frame_id
@@ -162,14 +159,6 @@ class RegistrationNode(StoppableNode):
         response.message = 'fragments are ' + ('refused' if request.data else 'taken')
         return response
 
-    def _on_incompatible_qos(self, event: Any) -> None:
-        topic = self._subscription.topic_name
-        policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-        self.get_logger().warning(
-            f'nothing arrives from a publisher of {topic}: its {policy} offers less than is asked '
-            f'for; start the node with -p qos_overrides.{topic}.subscription.{policy}:='
-            f'{WEAKEST.get(policy, "...")}, or mend the publisher')
-
     def _messages(self, result: Result) -> dict[str, Any]:
         """Return the messages of all latched outputs."""
         header = Header(
@@ -190,10 +179,14 @@ class RegistrationNode(StoppableNode):
             (self._result if wanted else NOTHING).registration, header,
             self.get_parameter('fragment_frame_prefix').value))
 
+    def _look(self) -> None:
+        self._watchdog.look()
+        self._publish_status()
+
     def _publish_status(self) -> None:
         message = status(
             self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._buffer,
-            self._job.stage, self._result.registration.seconds)
+            self._job.stage, self._result.registration.seconds, self._watchdog.problem)
         for topic in STATUS_TOPICS:
             self._topics[topic.name].publish(message)
 
