@@ -12,6 +12,7 @@ from mvreg_ros.features.fpfh import fpfh
 from mvreg_ros.features.neighbors import radius_neighbors
 from mvreg_ros.features.normals import estimate_normals
 from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.native import dispatch
 from mvreg_ros.types import Fragment, InputError
 import numpy as np
 import open3d as o3d
@@ -98,8 +99,11 @@ def test_a_lonely_point_looks_at_the_viewpoint() -> None:
     )
 
 
-def test_fpfh_equals_open3d() -> None:
+@pytest.mark.parametrize('native', [True, False])
+def test_fpfh_equals_open3d(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but a few counts in ten thousand, which sit on the border of two bins, are the same."""
+    if not native:
+        monkeypatch.setattr(dispatch, 'serves', lambda *tensors: False)
     points, normals = bumpy_surface()
     radii = (0.12, 0.2, 0.4)
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points.double().numpy()))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from mvreg_ros.features.cylinder_network import CylinderConfig, CylinderNetwork
 from mvreg_ros.features.cylinders import cylinder_histograms
+from mvreg_ros.features.fpfh import root_fpfh
 from mvreg_ros.features.normals import estimate_normals
 from mvreg_ros.features.voxels import voxel_means
 from mvreg_ros.types import Fragment, FragmentFeatures
@@ -63,7 +64,7 @@ def surroundings(
     keypoints: Tensor, normals: Tensor, rows: Tensor, config: CylinderConfig, voxel_size: float
 ) -> Tensor:
     """Return the network's inputs (K, in_channels) for the keypoints in `rows` (K,)."""
-    histograms = []
+    histograms = [root_fpfh(keypoints, normals, tuple(r * voxel_size for r in config.fpfh))[rows]]
     for radius in config.radii:
         thin = voxel_means(
             keypoints, torch.cat([keypoints, normals], 1), radius / config.thinning * voxel_size)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mvreg_ros.features.cylinders import WIDTH
+from mvreg_ros.features.fpfh import WIDTH as FPFH_WIDTH
 import torch
 from torch import nn, Tensor
 from torch.nn.functional import normalize
@@ -19,33 +20,40 @@ class CylinderConfig:
     """
     The sizes of the descriptor; lengths are in voxels.
 
-    keypoint: between keypoints. normal: radius that normals are fitted in. radii: of the
-    cylinders. thinning: radius over the distance between the points that are counted in it.
-    hidden: channels of the layers. out_channels: numbers of a descriptor. similarity: cosine
-    between two descriptors below which they are hardly of the same keypoint. Raises ValueError for
-    a size that is not positive. dropout: share of the inputs that training leaves out each time.
+    keypoint: between keypoints. normal: radius that normals are fitted in. fpfh: radii of the FPFH.
+    radii: of the cylinders. thinning: radius over the distance between the points that are counted in it.
+    hidden: channels of the layers. out_channels: numbers of a descriptor that are learned.
+    fpfh_channels: its further numbers, principal components of the FPFH, which nothing is learned
+    about, so that they are as good in the world as in simulation. fpfh_weight: their length, that
+    of the learned ones being 1. similarity: cosine between two descriptors below which they are
+    hardly of the same keypoint. dropout: share of the inputs that training leaves out each time.
+    Raises ValueError for a size that is not positive.
     """
 
     keypoint: float = 2.0
     normal: float = 4.0
+    fpfh: tuple[float, ...] = (6.0, 10.0, 18.0)
     radii: tuple[float, ...] = (18.0, 36.0, 72.0)
     thinning: float = 6.0
     hidden: tuple[int, ...] = (256, 128)
     out_channels: int = 64
+    fpfh_channels: int = 32
+    fpfh_weight: float = 0.7
     similarity: float = 0.7
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
         """Check the sizes, which may come from a file."""
-        for size in (self.keypoint, self.normal, *self.radii, self.thinning, *self.hidden,
-                     self.out_channels, self.similarity):
+        for size in (self.keypoint, self.normal, *self.fpfh, *self.radii, self.thinning, *self.hidden,
+                     self.out_channels, self.fpfh_channels, self.fpfh_weight,
+                     self.similarity):
             if not size > 0:
                 raise ValueError(f'sizes of the descriptor must be positive: {size!r}')
 
     @property
     def in_channels(self) -> int:
         """Return how many numbers describe the surroundings of a keypoint."""
-        return WIDTH * len(self.radii)
+        return FPFH_WIDTH * len(self.fpfh) + WIDTH * len(self.radii)
 
 
 class CylinderNetwork(nn.Module):
@@ -59,6 +67,9 @@ class CylinderNetwork(nn.Module):
         self.deviation: Tensor
         self.register_buffer('mean', torch.zeros(config.in_channels))
         self.register_buffer('deviation', torch.ones(config.in_channels))
+        self.whitening: Tensor
+        self.register_buffer(
+            'whitening', torch.zeros(config.fpfh_channels, FPFH_WIDTH * len(config.fpfh)))
         self.dropout = nn.Dropout(config.dropout)
         self.projection = nn.Linear(config.in_channels, config.out_channels, bias=False)
         layers: list[nn.Module] = []
@@ -79,12 +90,19 @@ class CylinderNetwork(nn.Module):
         self.projection.weight.copy_(components[:self.config.out_channels] / 3)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        variance, axes = torch.linalg.eigh(inputs[:, :self.whitening.shape[1]].T.cov())
+        some = slice(-self.config.fpfh_channels, None)
+        # Half-way to equal variances: the last components are noise for the most part.
+        self.whitening.copy_((axes[:, some] * variance[some].clamp(min=1e-9) ** -0.25).T)
 
     def standardized(self, inputs: Tensor) -> Tensor:
         """Return the inputs in deviations from their means, none of them very large."""
         return ((inputs - self.mean) / self.deviation).clamp(-LARGEST_INPUT, LARGEST_INPUT)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return descriptors (N, out_channels) of unit length of inputs (N, in_channels)."""
+        """Return descriptors of unit length (N, out_channels + fpfh_channels) of the inputs."""
         x = self.dropout(self.standardized(inputs))
-        return normalize(self.projection(x) + self.out(self.mlp(x)), dim=1)
+        learned = normalize(self.projection(x) + self.out(self.mlp(x)), dim=1)
+        width = self.whitening.shape[1]
+        plain = normalize((inputs - self.mean)[:, :width] @ self.whitening.T, dim=1)
+        return normalize(torch.cat([learned, self.config.fpfh_weight * plain], 1), dim=1)

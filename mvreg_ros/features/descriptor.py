@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from mvreg_ros.features.fpfh import fpfh
+from mvreg_ros.features.fpfh import root_fpfh
 from mvreg_ros.features.normals import estimate_normals
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.types import Fragment, FragmentFeatures
@@ -31,9 +31,8 @@ class FpfhDescriptor:
     """
     Square-rooted FPFH at three radii: 99 numbers a keypoint, nothing learned.
 
-    The square root turns the Euclidean distance of histograms into Hellinger's, which the many
-    points of the large bins dominate less. Lengths are in voxels: at 2.5 cm the keypoints are 5 cm
-    apart, normals are fitted within 10 cm and the radii are 15, 25 and 45 cm.
+    Lengths are in voxels: at 2.5 cm the keypoints are 5 cm apart, normals are fitted within 10 cm
+    and the radii are 15, 25 and 45 cm.
     """
 
     voxel_size: float
@@ -51,12 +50,8 @@ class FpfhDescriptor:
         normals = estimate_normals(
             keypoints, points, self.normal_voxels * self.voxel_size, viewpoint
         )
-        histograms = fpfh(
-            keypoints, normals, tuple(r * self.voxel_size for r in self.radii_voxels)
-        )
-        # Each third of a histogram sums to 200, or to 0 for a point without neighbours.
-        roots = histograms.sqrt().permute(1, 0, 2).reshape(len(keypoints), -1)
-        descriptors = torch.nn.functional.normalize(roots, dim=1)
+        descriptors = root_fpfh(
+            keypoints, normals, tuple(r * self.voxel_size for r in self.radii_voxels))
         if len(keypoints) > self.max_keypoints:
             generator = torch.Generator().manual_seed(0)
             chosen = torch.randperm(len(keypoints), generator=generator)[: self.max_keypoints]

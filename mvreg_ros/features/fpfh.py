@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 
+from mvreg_ros.features import native_operators
 from mvreg_ros.features.neighbors import Neighbors, radius_neighbors
+from mvreg_ros.native import dispatch
 import torch
 from torch import Tensor
 
 BINS = 11
+WIDTH = 3 * BINS
 CHUNK = 50_000  # pairs whose angles are computed at a time
 
 
@@ -60,7 +63,7 @@ def simplified_histograms(
     points: Tensor, normals: Tensor, near: Neighbors, radii: tuple[float, ...]
 ) -> Tensor:
     """Return the SPFH of each point at each radius: (R, N, 33), each third summing to 100."""
-    count, query, width = len(points), near.query, 3 * BINS
+    count, query, width = len(points), near.query, WIDTH
     edges = torch.tensor(radii, device=points.device)
     oriented = torch.cat([points, normals], 1).T.contiguous()
     counts = torch.zeros(len(radii) * count * width, dtype=torch.int32, device=points.device)
@@ -78,6 +81,19 @@ def simplified_histograms(
     return (100 * histograms / total).reshape(len(radii), count, width)
 
 
+def weighted_histograms(simple: Tensor, near: Neighbors, radii: tuple[float, ...]) -> Tensor:
+    """Return (R, N, 33): the SPFH around each point, each by the inverse square of its distance."""
+    result = []
+    for radius, histograms in zip(radii, simple, strict=True):
+        ring = near.within(radius)
+        weight = torch.where(ring.distance > 0, ring.distance**-2, torch.zeros_like(ring.distance))
+        offsets = torch.cat([ring.counts.new_zeros(1), ring.counts.cumsum(0)])
+        result.append(torch.nn.functional.embedding_bag(
+            ring.index, histograms, offsets, mode='sum', per_sample_weights=weight,
+            include_last_offset=True))
+    return torch.stack(result)
+
+
 def fpfh(points: Tensor, normals: Tensor, radii: tuple[float, ...]) -> Tensor:
     """
     Return the FPFH of every point at every radius: (R, N, 33).
@@ -86,16 +102,26 @@ def fpfh(points: Tensor, normals: Tensor, radii: tuple[float, ...]) -> Tensor:
     `open3d.pipelines.registration.compute_fpfh_feature` with an unlimited radius search.
     """
     near = radius_neighbors(points, points, radii[-1])
-    simple = simplified_histograms(points, normals, near, radii)
-    result = []
-    for radius, histograms in zip(radii, simple, strict=True):
-        ring = near.within(radius)
-        weight = torch.where(ring.distance > 0, ring.distance**-2, torch.zeros_like(ring.distance))
-        offsets = torch.cat([ring.counts.new_zeros(1), ring.counts.cumsum(0)])
-        around = torch.nn.functional.embedding_bag(
-            ring.index, histograms, offsets, mode='sum', per_sample_weights=weight,
-            include_last_offset=True,
-        ).reshape(-1, 3, BINS)
-        around = 100 * around / around.sum(2, keepdim=True).clamp(min=1e-12)
-        result.append(around.reshape(-1, 3 * BINS) + histograms)
-    return torch.stack(result)
+    if dispatch.serves(points, normals):
+        edges = torch.tensor(radii, device=points.device)
+        simple = native_operators.simplified_histograms(
+            torch.cat([points, normals], 1), near, edges, WIDTH)
+        around = native_operators.weighted_histograms(simple, near, edges)
+    else:
+        simple = simplified_histograms(points, normals, near, radii)
+        around = weighted_histograms(simple, near, radii)
+    around = around.unflatten(2, (3, BINS))
+    around = 100 * around / around.sum(3, keepdim=True).clamp(min=1e-12)
+    return around.flatten(2) + simple
+
+
+def root_fpfh(points: Tensor, normals: Tensor, radii: tuple[float, ...]) -> Tensor:
+    """
+    Return the square roots of the FPFH at all radii, scaled to unit length: (N, 33 R).
+
+    Roots turn the Euclidean distance of histograms into Hellinger's, which the many points of the
+    large bins dominate less.
+    """
+    # Each third of a histogram sums to 200, or to 0 for a point without neighbours.
+    roots = fpfh(points, normals, radii).sqrt().permute(1, 0, 2).flatten(1)
+    return torch.nn.functional.normalize(roots, dim=1)

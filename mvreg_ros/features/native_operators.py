@@ -47,3 +47,29 @@ def cylinder_moments(
          sums[first:].data_ptr())
         for first, last in pieces(len(queries), QUERIES)])
     return sums
+
+
+def simplified_histograms(points: Tensor, near: Neighbors, edges: Tensor, width: int) -> Tensor:
+    """Do what `fpfh.simplified_histograms` does; points: (N, 6), with their normals."""
+    return over_neighbors('simplified_histograms', points.contiguous(), near, edges, width)
+
+
+def weighted_histograms(histograms: Tensor, near: Neighbors, edges: Tensor) -> Tensor:
+    """Do what `fpfh.weighted_histograms` does."""
+    return over_neighbors(
+        'weighted_histograms', histograms.contiguous(), near, edges, histograms.shape[2])
+
+
+def over_neighbors(
+    name: str, data: Tensor, near: Neighbors, edges: Tensor, width: int
+) -> Tensor:
+    """Return (R, N, width) of the neighbours of each point below each of the R edges."""
+    count = len(near.counts)
+    starts = (near.counts.cumsum(0) - near.counts).tolist()
+    result = torch.empty(len(edges), count, width)
+    run(name, [
+        (data.data_ptr(), count, first, last - first, near.counts[first:].data_ptr(),
+         near.index[starts[first]:].data_ptr(), near.distance[starts[first]:].data_ptr(),
+         edges.data_ptr(), len(edges), result.data_ptr())
+        for first, last in pieces(count, QUERIES)])
+    return result

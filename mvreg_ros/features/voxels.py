@@ -66,3 +66,15 @@ def voxel_means(points: Tensor, values: Tensor, voxel_size: float) -> Tensor:
         pack(voxel_coordinates(points, voxel_size)), return_inverse=True, return_counts=True)
     sums = values.new_zeros(len(counts), values.shape[1]).index_add_(0, voxel, values)
     return sums / counts[:, None]
+
+
+def voxel_counts(points: Tensor, voxel_size: float) -> Tensor:
+    """
+    Return how many points are in each voxel, (M,) int64, in the order of the voxels.
+
+    points: (N, 3) metres. Raises InputError as `voxel_coordinates` does.
+    """
+    if len(points) == 0:
+        return torch.zeros(0, dtype=torch.int64, device=points.device)
+    keys = pack(voxel_coordinates(points, voxel_size))
+    return torch.unique(keys, return_counts=True)[1]

@@ -9,7 +9,7 @@ The descriptor's inputs do not depend on its weights, and take far longer than a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from mvreg_ros.data.files import write_atomic
@@ -55,7 +55,8 @@ class SurroundingsFiles:
         """Keep files in a folder of their own for these sizes."""
         self.config, self.voxel_size = config, voxel_size
         self.folder = cache_folder(
-            folder, 'surroundings', asdict(config), voxel_size, DISTURBANCE)
+            folder, 'surroundings', config.keypoint, config.normal, config.fpfh, config.radii,
+            config.thinning, voxel_size, DISTURBANCE)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, scene: TrainingScene, k: int) -> Path:
