@@ -147,18 +147,25 @@ class Lmpcr(nn.Module):
         self, points: Sequence[Tensor], descriptors: Sequence[Tensor], each: Each = map
     ) -> Gamma:
         """
-        Return Gamma of Eq. 4 for all pairs i < j: every point p of i with phi(p, S_j) of Eq. 9.
+        Return Gamma of Eq. 4 for all pairs i < j: points p of i with phi(p, S_j) of Eq. 9.
 
-        points: (K, 3) of each scan; descriptors: (K, D). each: the `map` to use.
+        points: (N, 3) of each scan, of which at most `config.points` are matched, spread evenly,
+        with any of the other; descriptors: (N, D). each: the `map` to use.
         """
         pairs = list(combinations(range(len(points)), 2))
+        rows = [evenly(len(scan), self.config.points).to(scan.device) for scan in points]
 
         def phi(pair: tuple[int, int]) -> Tensor:
             i, j = pair
-            return self.matching(descriptors[i], descriptors[j], points[j])
+            return self.matching(descriptors[i][rows[i]], descriptors[j], points[j])
 
         i, j = torch.tensor(pairs, device=points[0].device).T
-        points_i = [points[a] for a, _ in pairs]
+        points_i = [points[a][rows[a]] for a, _ in pairs]
         mask = [torch.ones_like(p[:, 0], dtype=torch.bool) for p in points_i]
         return Gamma(i, j, *(pad_sequence(rows, batch_first=True)
                              for rows in (points_i, list(each(phi, pairs)), mask)))
+
+
+def evenly(count: int, most: int) -> Tensor:
+    """Return at most so many of `count` rows, in order, spread evenly over all."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long()

@@ -81,12 +81,12 @@ def test_a_small_fragment_changes_nothing_for_the_pairs_of_the_others(weights: P
     """It has fewer points than are sampled of the others, and is padded."""
     clouds, _ = fragments()
     middle = clouds[4][:, :2].mean(0)
-    small = clouds[4][np.linalg.norm(clouds[4][:, :2] - middle, axis=1) < 0.7]
+    small = clouds[4][np.linalg.norm(clouds[4][:, :2] - middle, axis=1) < 0.6]
     registration = pipeline(weights)
     given = [registration.prepare(Fragment(cloud)) for cloud in (*clouds[:3], small)]
     features = registration.describe(given)
     points = [len(feature.points) for feature in features]
-    assert points[3] < points[0] == points[1] == points[2] == TINY.points
+    assert points[3] < TINY.points < min(points[:3])
     padded = registration.solve(features, Stopwatch()).pairwise
     alone = registration.solve(features[:3], Stopwatch()).pairwise
     np.testing.assert_allclose(padded.T_i_j[padded.j < 3], alone.T_i_j, atol=1e-5)

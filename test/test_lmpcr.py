@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mvreg_ros.features.fcgf import FcgfConfig
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.multiview.algorithm_1 import Algorithm1Config
@@ -86,3 +88,15 @@ def test_the_gradient_of_the_whole_chain_is_that_of_finite_differences() -> None
         difference = (values[0] - values[1]) / (2 * step)
         assert abs(derivative) > 1e-6, part
         assert derivative == pytest.approx(difference, rel=1e-3), part
+
+
+def test_some_points_of_a_scan_are_matched_with_all_of_the_other() -> None:
+    """Of 100 points 40 are taken, the first and the last among them; each finds its twin."""
+    points = torch.rand(100, 3, generator=torch.Generator().manual_seed(2))
+    descriptors = torch.eye(100)
+    network = Lmpcr(replace(TINY, straight_through=True))
+    with torch.no_grad():
+        gamma = network.correspondences([points, points + 1], [descriptors, descriptors])
+    assert gamma.points_i.shape == (1, TINY.points, 3)
+    torch.testing.assert_close(gamma.points_i[0, [0, -1]], points[[0, -1]])
+    torch.testing.assert_close(gamma.points_j, gamma.points_i + 1)

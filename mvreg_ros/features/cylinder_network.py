@@ -20,13 +20,14 @@ class CylinderConfig:
     """
     The sizes of the descriptor; lengths are in voxels.
 
-    keypoint: between keypoints. normal: radius that normals are fitted in. fpfh: radii of the FPFH.
-    radii: of the cylinders. thinning: radius over the distance between the points that are counted in it.
-    hidden: channels of the layers. out_channels: numbers of a descriptor that are learned.
-    fpfh_channels: its further numbers, principal components of the FPFH, which nothing is learned
-    about, so that they are as good in the world as in simulation. fpfh_weight: their length, that
-    of the learned ones being 1. similarity: cosine between two descriptors below which they are
-    hardly of the same keypoint. dropout: share of the inputs that training leaves out each time.
+    keypoint: between keypoints. normal: radius that normals are fitted in. fpfh: radii of the
+    FPFH. radii: of the cylinders. thinning: radius over the distance between the points that are
+    counted in it. hidden: channels of the layers. out_channels: numbers of a descriptor that are
+    learned. fpfh_channels: its further numbers, principal components of the FPFH, which nothing is
+    learned about, so that they are as good in the world as in simulation. fpfh_weight: their
+    length, that of the learned ones being 1. similarity: cosine between two descriptors below
+    which they are hardly of the same keypoint. dropout: share of the inputs that training leaves
+    out each time.
     Raises ValueError for a size that is not positive.
     """
 
@@ -44,9 +45,10 @@ class CylinderConfig:
 
     def __post_init__(self) -> None:
         """Check the sizes, which may come from a file."""
-        for size in (self.keypoint, self.normal, *self.fpfh, *self.radii, self.thinning, *self.hidden,
-                     self.out_channels, self.fpfh_channels, self.fpfh_weight,
-                     self.similarity):
+        for size in (
+            self.keypoint, self.normal, *self.fpfh, *self.radii, self.thinning, *self.hidden,
+            self.out_channels, self.fpfh_channels, self.fpfh_weight, self.similarity,
+        ):
             if not size > 0:
                 raise ValueError(f'sizes of the descriptor must be positive: {size!r}')
 

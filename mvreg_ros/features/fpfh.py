@@ -82,7 +82,7 @@ def simplified_histograms(
 
 
 def weighted_histograms(simple: Tensor, near: Neighbors, radii: tuple[float, ...]) -> Tensor:
-    """Return (R, N, 33): the SPFH around each point, each by the inverse square of its distance."""
+    """Return (R, N, 33): SPFH around each point, by the inverse squares of their distances."""
     result = []
     for radius, histograms in zip(radii, simple, strict=True):
         ring = near.within(radius)

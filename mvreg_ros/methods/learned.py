@@ -77,7 +77,7 @@ class LearnedMethod:
         self.workers = workers_for(device)
         self.voxel_size = voxel_size
         self.scale = config.voxel_size / voxel_size
-        self.descriptor = learned_descriptor(network, voxel_size, device, engine, config.points)
+        self.descriptor = learned_descriptor(network, voxel_size, device, engine)
 
     @torch.inference_mode()
     def solve(

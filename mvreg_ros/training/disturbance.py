@@ -9,8 +9,12 @@ docs/model_card.md.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.types import FloatArray, Fragment
 import numpy as np
+import torch
 
 # The number of what follows here, for files that depend on it: one more after each change.
 DISTURBANCE = 1
@@ -47,3 +51,11 @@ def depth_errors(fragment: Fragment, rng: np.random.Generator, scale: float) -> 
     growth = np.clip(distance / scale, NEAREST, FARTHEST) ** 2
     size = rng.uniform(0, LARGEST_DEPTH_ERROR) * scale * growth
     return size * noise[:, None] * sight / np.maximum(distance, 1e-9)
+
+
+def disturbed(fragment: Fragment, scene: str, k: int, voxel_size: float) -> Fragment:
+    """Return fragment k of a scene with errors, always the same ones, thinned to the voxel."""
+    rng = np.random.default_rng([*scene.encode(), k, 1])
+    points = disturbed_points(fragment, rng, voxel_size).astype(np.float32)
+    rows = voxel_down_sample(torch.from_numpy(points), voxel_size)
+    return replace(fragment, points=points[rows.numpy()])

@@ -5,21 +5,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 from pathlib import Path
 
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.evaluation.metrics import relative_errors
-from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.pairwise.matching import match
 from mvreg_ros.parallel import ordered_map
-from mvreg_ros.training.disturbance import disturbed_points
+from mvreg_ros.training.disturbance import disturbed
 from mvreg_ros.training.processes import own_share, wait_for_all
 from mvreg_ros.training.scenes import TrainingScene
 from mvreg_ros.types import FloatArray, FragmentFeatures
-import numpy as np
 from safetensors.torch import load_file, save
 import torch
 from torch import Tensor
@@ -101,11 +99,6 @@ def described(
     method: ConsistencyMethod, scene: TrainingScene, step: int
 ) -> list[FragmentFeatures]:
     """Return the features of every `step`-th fragment of a scene, as rough as real ones."""
-    fragments = []
-    for k in range(0, len(scene), step):
-        fragment = scene.fragment(k)
-        rng = np.random.default_rng([*scene.name.encode(), k, 1])
-        points = disturbed_points(fragment, rng, method.voxel_size).astype(np.float32)
-        rows = voxel_down_sample(torch.from_numpy(points), method.voxel_size)
-        fragments.append(replace(fragment, points=points[rows.numpy()]))
+    fragments = [disturbed(scene.fragment(k), scene.name, k, method.voxel_size)
+                 for k in range(0, len(scene), step)]
     return list(ordered_map(method.descriptor, fragments, method.workers))

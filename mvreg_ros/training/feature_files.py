@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.features.descriptor import Descriptor
-from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.multiview.centering import centered
 from mvreg_ros.parallel import ordered_map
+from mvreg_ros.training.disturbance import disturbed
 from mvreg_ros.training.processes import own_share, wait_for_all
 from mvreg_ros.training.scenes import TrainingScene
 from mvreg_ros.types import no_progress, Progress
@@ -44,17 +44,14 @@ class FeatureFiles:
         self, scenes: Sequence[TrainingScene], descriptor: Descriptor, voxel_size: float,
         workers: int, progress: Progress = no_progress,
     ) -> None:
-        """Describe the fragments that have no file yet; processes share the work."""
+        """Describe, made as rough as real ones, what has no file yet; processes share it."""
         # Shared before it is looked what is missing, which changes as others write.
         own = own_share([(scene, k) for scene in scenes for k in range(len(scene))])
         missing = [item for item in own if not self.path(*item).exists()]
 
         def describe(item: tuple[TrainingScene, int]) -> None:
             scene, k = item
-            fragment = scene.fragment(k)
-            rows = voxel_down_sample(torch.from_numpy(fragment.points), voxel_size)
-            thinned = replace(fragment, points=fragment.points[rows.numpy()])
-            moved, center = centered(thinned)
+            moved, center = centered(disturbed(scene.fragment(k), scene.name, k, voxel_size))
             features = descriptor(moved)
             path = self.path(scene, k)
             path.parent.mkdir(parents=True, exist_ok=True)

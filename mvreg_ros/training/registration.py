@@ -17,8 +17,9 @@ from mvreg_ros.methods.learned import learned_descriptor
 from mvreg_ros.multiview.algorithm_1 import distances, estimate, Gamma, PairEstimate, transform
 from mvreg_ros.parallel import workers_for
 from mvreg_ros.training.config import StageConfig
+from mvreg_ros.training.disturbance import DISTURBANCE
 from mvreg_ros.training.feature_files import FeatureFiles, Keypoints
-from mvreg_ros.training.foundation import Foundation, read_foundation
+from mvreg_ros.training.foundation import cache_folder, Foundation, read_foundation
 from mvreg_ros.training.objective import ObjectiveConfig, registration_losses
 from mvreg_ros.training.pairs import choice, overlapping_pairs, random_rotation, ScenePair, spread
 from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
@@ -30,7 +31,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-KEYPOINTS = 5000  # described of each fragment, of which each batch takes some
+KEYPOINTS = 5000  # described of each fragment
 TURN = math.radians(20)
 
 
@@ -40,13 +41,13 @@ class RegistrationStageConfig(StageConfig):
     The settings of the stage; the defaults are the paper's.
 
     weights: the file that phi is taken from, all else is new. points: of a fragment that are
-    matched. width, clusters: of the blocks. iterations: of psi_iter, each on what the one before
-    aligned. pairs: in a batch. overlap: least share of a pair. others: how many of the pairs are
-    taken from all pairs of a scene, however little they overlap. min_inliers: share of right
-    matches from which on a pair says something about a pose. late: the step from which on poses
-    and their confidence are learnt too. turn_start, turn_steps: fragments are turned by up to 20
-    degrees more every `turn_steps` steps from `turn_start` on, at once by any angle where it is 0.
-    validation_pairs: at most.
+    matched with all of the other. width, clusters: of the blocks. iterations: of psi_iter, each on
+    what the one before aligned. pairs: in a batch. overlap: least share of a pair. others: how
+    many of the pairs are taken from all pairs of a scene, however little they overlap.
+    min_inliers: share of right matches from which on a pair says something about a pose. late: the
+    step from which on poses and their confidence are learnt too. turn_start, turn_steps: fragments
+    are turned by up to 20 degrees more every `turn_steps` steps from `turn_start` on, at once by
+    any angle where it is 0. validation_pairs: at most.
     """
 
     weights: str
@@ -125,7 +126,7 @@ class RegistrationStage(Stage):
         device = select_device(config.loop.device)
         voxel_size = network.config.voxel_size
         descriptor = learned_descriptor(network, voxel_size, device, max_keypoints=KEYPOINTS)
-        files = FeatureFiles(folder / f'features-{foundation.digest}')
+        files = FeatureFiles(cache_folder(folder, 'features', foundation.digest, DISTURBANCE))
         files.compute([*train, *validation], descriptor, voxel_size, workers_for(device))
         return cls(config, network, files, train, validation, foundation)
 
@@ -141,8 +142,7 @@ class RegistrationStage(Stage):
             turned = [turn(k, random_rotation(generator, self.config.max_turn(step)))
                       for k in (i, j)]
             truth.append(turned[0].T_world_points.inverse() @ turned[1].T_world_points)
-            a, b = (some(k, self.config.points, generator) for k in turned)
-            keypoints.append((a, b))
+            keypoints.append((some(turned[0], self.config.points, generator), turned[1]))
         return PairBatch(keypoints, torch.stack(truth).float(), step >= self.config.late)
 
     def draw_pair(self, generator: torch.Generator) -> list[Keypoints]:
@@ -200,10 +200,9 @@ class RegistrationStage(Stage):
 
     def estimated(self, pair: ScenePair) -> EstimatedPose:
         """Return what the last pass makes of a pair, beside the truth."""
-        generator = torch.Generator().manual_seed(0)
-        i, j = (some(self.files.read(pair.scene, k), self.config.points, generator)
-                for k in (pair.i, pair.j))
-        last = self.passes(self.correspondences([(i, j)]))[-1]
+        i, j = (self.files.read(pair.scene, k) for k in (pair.i, pair.j))
+        sample = some(i, self.config.points, torch.Generator().manual_seed(0))
+        last = self.passes(self.correspondences([(sample, j)]))[-1]
         return EstimatedPose(
             last.T_i_j[0].cpu().numpy(), (i.T_world_points.inverse() @ j.T_world_points).numpy(),
             float(last.c_local))
