@@ -1,0 +1,137 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tree of frames of a robot: which frame was where in which other, at a time of the past."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+from mvreg_ros.types import FloatArray
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+
+SECOND = 1_000_000_000
+HISTORY_NS = 10 * SECOND  # as long as tf2 remembers
+# Messages of one link overtake each other by less; a bag that begins again goes back by more.
+JUMP_NS = 2 * SECOND
+
+
+class TransformError(LookupError):
+    """A transform that is not known; `may_come` is False where waiting for it is in vain."""
+
+    def __init__(self, what: str, *, may_come: bool) -> None:
+        """Say what is missing."""
+        super().__init__(what)
+        self.may_come = may_come
+
+
+@dataclass
+class Link:
+    """Where a frame is in its parent: T_parent_child at increasing stamps, or always."""
+
+    parent: str
+    static: bool
+    stamps: list[int] = field(default_factory=list)
+    transforms: list[FloatArray] = field(default_factory=list)
+
+    def add(self, stamp_ns: int, T_parent_child: FloatArray) -> None:
+        """Remember a transform; drop what is older than the history."""
+        at = bisect_left(self.stamps, stamp_ns)
+        repeated = self.stamps[at:at + 1] == [stamp_ns]
+        self.stamps[at:at + repeated] = [stamp_ns]
+        self.transforms[at:at + repeated] = [T_parent_child]
+        old = bisect_left(self.stamps, self.stamps[-1] - HISTORY_NS)
+        del self.stamps[:old], self.transforms[:old]
+
+    def at(self, stamp_ns: int) -> FloatArray:
+        """Return T_parent_child, interpolated; raise TransformError outside what is remembered."""
+        if self.static:
+            return self.transforms[-1]
+        first, last = self.stamps[0], self.stamps[-1]
+        if stamp_ns > last:
+            ahead = (stamp_ns - last) / SECOND
+            raise TransformError(f'it is {ahead:.3f} s after the last transform', may_come=True)
+        if stamp_ns < first:
+            before = (first - stamp_ns) / SECOND
+            raise TransformError(f'it is {before:.3f} s before all transforms', may_come=False)
+        after = bisect_left(self.stamps, stamp_ns)
+        if self.stamps[after] == stamp_ns:
+            return self.transforms[after]
+        span = self.stamps[after] - self.stamps[after - 1]
+        share = (stamp_ns - self.stamps[after - 1]) / span
+        return interpolated(self.transforms[after - 1], self.transforms[after], share)
+
+
+class TransformTree:
+    """
+    Transforms between frames by time, as tf2 answers them.
+
+    A frame has one parent; when it gets another, or another kind of link, the old link is
+    forgotten. Stamps are in nanoseconds.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self._links: dict[str, Link] = {}
+
+    def add(
+        self, parent: str, child: str, stamp_ns: int, T_parent_child: FloatArray, *, static: bool,
+    ) -> bool:
+        """
+        Remember a transform; return whether it shows that time has jumped back.
+
+        In that case all that moved is forgotten first: it is of another time.
+        """
+        link = self._links.get(child)
+        if link is None or link.parent != parent or link.static != static:
+            link = self._links[child] = Link(parent, static)
+        jumped = not static and bool(link.stamps) and stamp_ns < link.stamps[-1] - JUMP_NS
+        if jumped:
+            self.clear()
+            link = self._links[child] = Link(parent, static)
+        link.add(0 if static else stamp_ns, T_parent_child)
+        return jumped
+
+    def clear(self) -> None:
+        """Forget what moves. Static transforms stay: their publishers do not send them again."""
+        self._links = {child: link for child, link in self._links.items() if link.static}
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> FloatArray:
+        """Return T_target_source (4, 4) at a time; raise TransformError if it is not known."""
+        up_from_source, up_from_target = self._ancestors(source), self._ancestors(target)
+        common = next((frame for frame in up_from_source if frame in up_from_target), None)
+        if common is None:
+            raise TransformError(
+                f'no transform links {source} to {target}', may_come=True)
+        try:
+            T_common_source = self._chain(up_from_source, common, stamp_ns)
+            T_common_target = self._chain(up_from_target, common, stamp_ns)
+        except TransformError as error:
+            raise TransformError(
+                f'no transform from {source} to {target} at {stamp_ns / SECOND:.3f} s: {error}',
+                may_come=error.may_come) from error
+        return np.linalg.inv(T_common_target) @ T_common_source
+
+    def _ancestors(self, frame: str) -> list[str]:
+        """Return the frame, its parent, and so on; a loop ends where it closes."""
+        found = [frame]
+        while (link := self._links.get(found[-1])) and link.parent not in found:
+            found.append(link.parent)
+        return found
+
+    def _chain(self, ancestors: list[str], end: str, stamp_ns: int) -> FloatArray:
+        """Return T_end_start at a time, start being the first of the ancestors."""
+        T = np.eye(4)
+        for frame in ancestors[:ancestors.index(end)]:
+            T = self._links[frame].at(stamp_ns) @ T
+        return T
+
+
+def interpolated(T_a: FloatArray, T_b: FloatArray, share: float) -> FloatArray:
+    """Return the pose (4, 4) a share, 0 to 1, of the way from T_a to T_b, as tf2 does."""
+    T = np.eye(4)
+    rotations = Rotation.from_matrix([T_a[:3, :3], T_b[:3, :3]])
+    T[:3, :3] = Slerp([0, 1], rotations)(share).as_matrix()
+    T[:3, 3] = (1 - share) * T_a[:3, 3] + share * T_b[:3, 3]
+    return T
