@@ -180,7 +180,7 @@ def test_from_settings_to_weights_to_a_map(
     assert result.placed.all() and result.component.max() == 0
     relative = result.relative(0, 4)
     assert relative is not None
-    np.testing.assert_allclose(relative, np.linalg.inv(poses[0]) @ poses[4], atol=0.05)
+    np.testing.assert_allclose(relative, np.linalg.inv(poses[0]) @ poses[4], atol=VOXEL_SIZE)
 
 
 @pytest.mark.parametrize(('change', 'message'), [
