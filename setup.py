@@ -44,6 +44,7 @@ setup(
         'numpy<2; python_version < "3.11"',
         'pypcd4>=1.1',
         'pyyaml>=6.0',
+        'rosbags>=0.11',
         'safetensors>=0.4.3',
         'scipy>=1.11',
         'small_gicp>=1.0',

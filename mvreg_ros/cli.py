@@ -27,6 +27,7 @@ EXAMPLES = """
 examples:
   mvreg register scans/ --out result
   mvreg register a.ply b.ply c.pcd --voxel-size 0.05 --out result
+  mvreg register rosbag2_2026_05_01 --topic /robot/fragments --out result
   mvreg evaluate 3dmatch data/3dmatch --scenes hotel3 --out evaluation
   mvreg simulate --out rooms --scenes 2 --seed 7
   mvreg train features --config config/training/features_fcgf_cpu.yaml
@@ -37,8 +38,10 @@ REGISTER = """
 Register point clouds that overlap, each in a frame of its own, into one map.
 
 INPUT is a .ply or .pcd file, a folder of them (in the natural order of names), or a scene of
-3DMatch. Units are metres. DIR gets poses.tum, graph.g2o, graph.json (Open3D PoseGraph), map.ply,
-fragments.csv, config.yaml and report.html.
+3DMatch. Or INPUT is one rosbag2, by its folder or its .mcap or .db3 file: the PointCloud2 messages
+of a topic are taken, and refused, as the node does it; no ROS is needed. Units are metres.
+DIR gets poses.tum, graph.g2o, graph.json (Open3D PoseGraph), map.ply, fragments.csv, config.yaml
+and report.html.
 """
 EVALUATE = """
 Score the registration of known scenes by the protocols of 3DMatch, 3DLoMatch, Redwood and ScanNet.
@@ -98,6 +101,9 @@ def build_parser() -> ArgumentParser:
 
     register = add('register', 'register point clouds into one map', REGISTER)
     register.add_argument('inputs', nargs='+', metavar='INPUT', type=Path)
+    register.add_argument('--topic', default='', metavar='NAME',
+                          help='of a bag; default: the only one with point clouds, or the only '
+                               'one called fragments')
     _add_out(register)
     add_parameters(register)
 

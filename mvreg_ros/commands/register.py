@@ -10,6 +10,7 @@ import time
 
 from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.commands.options import parameter_values
+from mvreg_ros.data.bags import is_bag, read_bag
 from mvreg_ros.data.clouds import input_files, read_fragments
 from mvreg_ros.data.files import new_folder
 from mvreg_ros.data.outputs import write_files
@@ -21,16 +22,23 @@ import numpy as np
 def run(args: Namespace) -> None:
     """Register the inputs and write the results; raises InputError."""
     begin = time.monotonic()
-    files = input_files(args.inputs)
+    bag = args.inputs[0] if len(args.inputs) == 1 and is_bag(args.inputs[0]) else None
+    files = [] if bag else input_files(args.inputs)
     parameters = parameter_values(args)
     registration = MultiviewRegistration.from_pretrained(**parameters)
     with new_folder(args.out) as folder:
         progress = ProgressReport()
-        fragments = read_fragments(files, registration.prepare, progress)
+        if bag:
+            fragments, refused = read_bag(
+                bag, args.topic, registration.prepare, registration.voxel_size, progress)
+        else:
+            fragments, refused = read_fragments(files, registration.prepare, progress), []
         result = registration.register(fragments, progress)
         progress.close()
         write_files(folder, fragments, result, parameters)
     say(summary(fragments, result))
+    if refused:
+        say('\n  '.join([f'refused: {len(refused)} messages', *refused]))
     say(f'wrote {args.out} in {time.monotonic() - begin:.1f} s')
 
 

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 import re
 
+from mvreg_ros.data.bags import is_bag
 from mvreg_ros.data.ply import decode_ply
 from mvreg_ros.types import Fragment, InputError, no_progress, Progress
 import numpy as np
@@ -98,11 +99,10 @@ def input_files(paths: Iterable[str | Path]) -> list[Path]:
     """
     files = []
     for path in map(Path, paths):
-        if path.suffix in ('.mcap', '.db3') or (path / 'metadata.yaml').is_file():
-            raise InputError(
-                f'{path}: bags are not read here, start the node and ros2 bag play {path.name}')
         if not path.exists():
             raise InputError(f'{path}: no such file or folder')
+        if is_bag(path):
+            raise InputError(f'{path}: a bag is registered alone, name no other input with it')
         if not path.is_dir():
             files.append(path)
             continue
