@@ -14,6 +14,7 @@ from geometry_msgs.msg import (
     PoseArray,
     PoseStamped,
     Quaternion,
+    Transform,
     TransformStamped,
     Vector3,
 )
@@ -100,11 +101,8 @@ def transforms(registration: Registration, header: Header, prefix: str) -> list[
         component = registration.component[id]
         parent = f'{header.frame_id}_{component}' if component else header.frame_id
         transform = TransformStamped(
-            header=Header(stamp=header.stamp, frame_id=parent), child_frame_id=f'{prefix}{id:04d}')
-        pose = pose_message(registration.poses[id])
-        position = pose.position
-        transform.transform.translation = Vector3(x=position.x, y=position.y, z=position.z)
-        transform.transform.rotation = pose.orientation
+            header=Header(stamp=header.stamp, frame_id=parent), child_frame_id=f'{prefix}{id:04d}',
+            transform=transform_message(registration.poses[id]))
         result.append(transform)
     return result
 
@@ -129,3 +127,10 @@ def pose_message(T_map_fragment: FloatArray) -> Pose:
     x, y, z = T_map_fragment[:3, 3].tolist()
     qx, qy, qz, qw = map(float, quaternion_from_matrix(T_map_fragment))
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def transform_message(T: FloatArray) -> Transform:
+    pose = pose_message(T)
+    position = pose.position
+    return Transform(
+        translation=Vector3(x=position.x, y=position.y, z=position.z), rotation=pose.orientation)
