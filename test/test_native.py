@@ -13,7 +13,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from mvreg_ros.features import cylinders, fpfh
+from mvreg_ros.features import cylinders, fpfh, normals
 from mvreg_ros.features import native_operators as feature_operators
 from mvreg_ros.features.neighbors import radius_neighbors
 from mvreg_ros.native import dispatch, library
@@ -143,13 +143,24 @@ def test_the_moments_are_those_that_torch_sums(count: int) -> None:
     """Points on the axis and outside of all bins too, and a query without a neighbour."""
     generator = torch.Generator().manual_seed(count)
     points = torch.rand(count, 3, generator=generator)
-    normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
+    facing = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
     queries = torch.cat([points, points[:1] + 9])
-    frames = cylinders.tangent_frames(torch.cat([normals, normals[:1]]))
+    frames = cylinders.tangent_frames(torch.cat([facing, facing[:1]]))
     near = radius_neighbors(queries, points, 0.4)
-    arguments = queries, frames, near, torch.cat([points, normals], 1), 0.4
+    arguments = queries, frames, near, torch.cat([points, facing], 1), 0.4
     found = feature_operators.cylinder_moments(*arguments, (cylinders.BINS, cylinders.CHANNELS))
     assert_equal_to_scale(found, cylinders.cylinder_moments(*arguments))
+
+
+@pytest.mark.parametrize('count', [1, 3, 700])
+def test_the_covariances_are_those_that_torch_sums(count: int) -> None:
+    """Far from the origin too, and of a query without a neighbour."""
+    points = torch.rand(count, 3, generator=torch.Generator().manual_seed(count)) + 100
+    queries = torch.cat([points, points[:1] + 9])
+    near = radius_neighbors(queries, points, 0.4)
+    assert_equal_to_scale(
+        feature_operators.covariances(queries, points, near),
+        normals.covariances(queries, points, near))
 
 
 @pytest.mark.parametrize('count', [1, 3, 700])
@@ -157,12 +168,12 @@ def test_the_histograms_are_those_that_torch_counts(count: int) -> None:
     """Of points alone and of many; angles at the border of two bins may change sides."""
     generator = torch.Generator().manual_seed(count)
     points = torch.rand(count, 3, generator=generator)
-    normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
+    facing = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
     radii = 0.1, 0.2, 0.4
     near, edges = radius_neighbors(points, points, radii[-1]), torch.tensor(radii)
-    simple = fpfh.simplified_histograms(points, normals, near, radii)
+    simple = fpfh.simplified_histograms(points, facing, near, radii)
     found = feature_operators.simplified_histograms(
-        torch.cat([points, normals], 1), near, edges, fpfh.WIDTH)
+        torch.cat([points, facing], 1), near, edges, fpfh.WIDTH)
     assert ((found - simple).abs() > 1e-4).float().mean() < 1e-3
     assert_equal_to_scale(
         feature_operators.weighted_histograms(simple, near, edges),

@@ -11,6 +11,7 @@ bin, since the phase itself depends on an arbitrary zero.
 
 from __future__ import annotations
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.features import native_operators
 from mvreg_ros.features.neighbors import Neighbors, radius_neighbors
 from mvreg_ros.native import dispatch
@@ -73,6 +74,7 @@ def cylinder_moments(
     sums = columns.new_empty(len(queries), BINS, CHANNELS)
     begin = 0
     while begin < len(queries):
+        raise_if_cancelled()
         # Each of the queries takes as many places as the last of them has neighbours.
         places = counts[begin:] * torch.arange(1, 1 + len(counts) - begin, device=counts.device)
         end = begin + max(1, int(torch.searchsorted(places, PAIRS, right=True)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.features import native_operators
 from mvreg_ros.features.neighbors import Neighbors, radius_neighbors
 from mvreg_ros.native import dispatch
@@ -70,6 +71,7 @@ def simplified_histograms(
     # Each pair once: its angles count for both of its points. Integer sums do not depend on order.
     once = ((near.index > query) & (near.distance > 0)).nonzero()[:, 0]
     for rows in once.split(CHUNK):
+        raise_if_cancelled()
         a, b = query.index_select(0, rows), near.index.index_select(0, rows)
         source, target = oriented.index_select(1, a), oriented.index_select(1, b)
         bins = bins_of(pair_features(source[:3], source[3:], target[:3], target[3:]))

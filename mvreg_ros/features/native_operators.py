@@ -33,6 +33,18 @@ def search_runs(
     return counts, row[:found].clone(), distance[:found].clone()
 
 
+def covariances(queries: Tensor, points: Tensor, near: Neighbors) -> Tensor:
+    """Do what `normals.covariances` does."""
+    queries, points = queries.contiguous(), points.contiguous()
+    starts = (near.counts.cumsum(0) - near.counts).tolist()
+    result = torch.empty(len(queries), 3, 3)
+    run('covariances', [
+        (queries[first:].data_ptr(), near.counts[first:].data_ptr(), last - first,
+         near.index[starts[first]:].data_ptr(), points.data_ptr(), result[first:].data_ptr())
+        for first, last in pieces(len(queries), QUERIES)])
+    return result
+
+
 def cylinder_moments(
     queries: Tensor, frames: Tensor, near: Neighbors, points: Tensor, radius: float,
     shape: tuple[int, int],

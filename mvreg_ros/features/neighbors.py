@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.features import native_operators
 from mvreg_ros.features.voxels import pack, voxel_coordinates
 from mvreg_ros.native import dispatch
@@ -64,6 +65,7 @@ def radius_neighbors(
     candidates = length.sum(1).cumsum(0)
     begin = 0
     while begin < count:
+        raise_if_cancelled()
         done = int(candidates[begin - 1]) if begin else 0
         end = max(begin + 1, int(torch.searchsorted(candidates, done + chunk, right=True)))
         end = min(end, count)

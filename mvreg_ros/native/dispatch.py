@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.native.library import native_kernel
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ def run(name: str, calls: list[Call]) -> None:
     threads = min(torch.get_num_threads(), len(calls))
     if threads < 2:
         for call in calls:
+            raise_if_cancelled()
             function(*call)
         return
     with ThreadPoolExecutor(threads) as pool:
