@@ -114,9 +114,48 @@ PARAMETERS = (
         'publish_tf', True, 'Publish map -> fragment frames on /tf_static.', node_only=True,
     ),
     Parameter(
+        'prior.frame', '',
+        'Frame of the odometry on TF, such as odom. Fragments then carry their pose in it, which '
+        'links what registration cannot; frames are fused to fragments; map -> odom is published. '
+        'Empty: none of it.',
+        read_only=True, node_only=True,
+    ),
+    Parameter(
+        'frames.minimum_travel_distance', 0.05,
+        'A frame is left out if the camera has moved less since the last one, metres, and turned '
+        'less than frames.minimum_travel_heading.',
+        minimum=0.0, maximum=100.0, read_only=True, node_only=True,
+    ),
+    Parameter(
+        'frames.minimum_travel_heading', 0.05, 'The same for the angle about any axis, radians.',
+        minimum=0.0, maximum=3.15, read_only=True, node_only=True,
+    ),
+    Parameter(
+        'frames.maximum_frames', 50, 'A fragment ends with so many frames.',
+        minimum=1, maximum=10000, read_only=True, node_only=True,
+    ),
+    Parameter(
+        'frames.maximum_travel_distance', 1.0,
+        'A fragment ends before the camera is farther from where the fragment began, metres.',
+        minimum=0.0, maximum=100.0, read_only=True, node_only=True,
+    ),
+    Parameter(
+        'frames.maximum_travel_heading', 1.0,
+        'A fragment ends before the camera has turned farther from how the fragment began, about '
+        'any axis, radians.',
+        minimum=0.0, maximum=3.15, read_only=True, node_only=True,
+    ),
+    Parameter(
+        'frames.maximum_range', 4.0,
+        'Points of a frame that are farther from the camera are dropped, metres.',
+        minimum=0.1, maximum=1000.0, read_only=True, node_only=True,
+    ),
+    Parameter(
         'session.directory', '~/.ros/mvreg',
-        'Folder under which ~/save makes a numbered folder with the map, the poses and the graph.',
-        node_only=True,
+        'Folder of the sessions: session_0001, ... hold the fragments that were accepted and, in '
+        'numbered folders, what ~/save writes. A node that is started again goes on with the '
+        'last; ~/reset begins the next.',
+        read_only=True, node_only=True,
     ),
 )
 

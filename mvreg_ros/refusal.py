@@ -18,6 +18,12 @@ CURES = {
     'stamp_repeated': 'stamp each fragment with the time it was taken, or call ~/reset first',
     'buffer_full': 'raise max_fragments or call ~/reset',
     'paused': 'call ~/pause with false to take fragments again',
+    'no_transform': 'publish odometry on /tf, and the mount of the camera, up to prior.frame',
+    'disk': 'free or mend the disk of session.directory and send the fragment again',
+    'damaged': 'take the file from a backup; fragments after a lost one have moved up in number',
+    'missing': 'put the file back; fragments after a lost one have moved up in number',
+    'newer_version': 'update mvreg_ros to go on with that session',
+    'in_use': 'give each node a session.directory of its own',
 }
 
 

@@ -104,10 +104,15 @@ class Session:
 
 @contextmanager
 def session(*arguments: str, qos: QoSProfile = FRAGMENTS) -> Iterator[Session]:
-    """Yield a node with ROS `arguments` and a consumer in the same namespace, both matched."""
+    """
+    Yield a node with ROS `arguments` and a consumer in the same namespace, both matched.
+
+    Unless `arguments` say otherwise the sessions of the node end with the test.
+    """
     namespace = [each for each in arguments if each.startswith('__ns:=')]
     with (
-        participant(*SETTINGS, *arguments) as node_context,
+        tempfile.TemporaryDirectory() as folder,
+        participant('-p', directory(folder), *SETTINGS, *arguments) as node_context,
         participant(*(['-r', *namespace] if namespace else [])) as consumer_context,
     ):
         node = RegistrationNode(context=node_context)
@@ -126,6 +131,11 @@ def session(*arguments: str, qos: QoSProfile = FRAGMENTS) -> Iterator[Session]:
             node.stop(10)
             node_context.try_shutdown()
             thread.join()
+
+
+def directory(path: str | Path) -> str:
+    """Return the setting of session.directory."""
+    return f'session.directory:={path}'
 
 
 def spin(executor: SingleThreadedExecutor) -> None:

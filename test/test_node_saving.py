@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node_session import session, set_parameter, views, wait_for_work
+from node_session import directory, session, views, wait_for_work
 import numpy as np
 import pytest
 from std_srvs.srv import Trigger
@@ -15,9 +15,8 @@ FRAGMENTS = views(4)
 MANY = views(8)  # seconds of work
 
 
-def test_the_last_result_can_be_saved_during_a_registration(tmp_path: Path) -> None:
+def test_the_last_result_can_be_saved_during_a_registration() -> None:
     with session() as node:
-        set_parameter(node, 'session.directory', str(tmp_path))
         node.publish(MANY[:3])
         assert node.call('~/register').success
         node.publish(MANY[3:])
@@ -34,24 +33,17 @@ def test_the_last_result_can_be_saved_during_a_registration(tmp_path: Path) -> N
 def test_save_writes_numbered_folders_and_answers_their_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with session() as node:
-        monkeypatch.setenv('HOME', str(tmp_path))
-        set_parameter(node, 'session.directory', '~/maps/today')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    with session('-p', directory('~/maps/today')) as node:
         answer = node.call('~/save')
         assert (answer.success, answer.message) == (
             False, 'nothing to save: call ~/register first')
         node.publish(FRAGMENTS)
         assert node.call('~/register').success
+        folder = tmp_path / 'maps' / 'today' / 'session_0001'
         for number in ('0001', '0002'):
             answer = node.call('~/save')
             assert answer.success, answer.message
-            assert Path(answer.message) == tmp_path / 'maps' / 'today' / number
+            assert Path(answer.message) == folder / number
             assert {file.name for file in Path(answer.message).iterdir()} >= {
                 'poses.tum', 'graph.g2o', 'graph.json', 'map.ply', 'fragments.csv', 'config.yaml'}
-        # A user that does not exist has no home: an error that nobody foresaw.
-        set_parameter(node, 'session.directory', '~nobody_of_that_name/maps')
-        answer = node.call('~/save')
-        assert not answer.success
-        assert 'RuntimeError' in answer.message
-        set_parameter(node, 'session.directory', str(tmp_path / 'maps'))
-        assert node.call('~/save').success

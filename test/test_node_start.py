@@ -28,6 +28,13 @@ ROOT = Path(__file__).parents[1]
 BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep sessions of nodes with default settings out of the user's home."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(Path.home() / '.cache'))  # of the native kernel
+    monkeypatch.setenv('HOME', str(tmp_path))
+
+
 def started(*arguments: str) -> RegistrationNode:
     """Return a node that was started with ROS `arguments` and has ended."""
     with participant(*arguments) as context:
@@ -43,6 +50,7 @@ def started(*arguments: str) -> RegistrationNode:
     ('features:=fcgf', 'features fcgf needs weights'),
     ('refine:=3', "'refine' to '3' of type 'INTEGER', expecting type 'BOOL'"),
     ('device:=abacus', "device 'abacus'"),
+    ('session.directory:=~nobody_of_that_name/maps', 'name another folder'),
 ])
 def test_a_wrong_setting_stops_the_start_with_its_cure(setting: str, cure: str) -> None:
     with pytest.raises(InputError, match=cure):

@@ -33,18 +33,26 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         except BaseException:
             os.unlink(name)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise InputError(f'{path}: cannot be written: {error.strerror}') from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_folder(path: Path, *, exist_ok: bool = False) -> None:
+    """Make a folder and its parents so that they survive a power cut; raises OSError."""
+    if not path.parent.exists():
+        make_folder(path.parent, exist_ok=True)
+    path.mkdir(exist_ok=exist_ok)
+    sync_folder(path.parent)
 
 
 def read_text(path: Path) -> str:
@@ -72,7 +80,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             temporary.chmod(0o755)
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise InputError(f'{path}: cannot be written: {error.strerror}') from error
     finally:

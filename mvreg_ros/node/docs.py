@@ -9,7 +9,16 @@ from pathlib import Path
 import re
 from textwrap import fill
 
-from mvreg_ros.node.interface import FRAMES, INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
+from mvreg_ros.node.interface import (
+    DEPTH_INPUT,
+    FRAMES,
+    INPUT,
+    OUTPUTS,
+    SERVICES,
+    STATUS_TOPICS,
+    TF,
+    TF_STATIC,
+)
 from mvreg_ros.parameters import Parameter, PARAMETERS, Value
 from mvreg_ros.refusal import CURES
 from rclpy.qos import QoSProfile
@@ -20,7 +29,9 @@ HEADER = '# Every parameter with its default; written by python -m mvreg_ros.nod
 
 def tables() -> dict[str, str]:
     """Return the Markdown table of each marked section of README.md by its name."""
-    topics = [('in', INPUT), *(('out', topic) for topic in (*OUTPUTS, *STATUS_TOPICS))]
+    topics = [
+        ('in', INPUT), ('in', DEPTH_INPUT), ('both', TF), ('both', TF_STATIC),
+        *(('out', topic) for topic in (*OUTPUTS, *STATUS_TOPICS))]
     return {
         'topics': _table(('way', 'topic', 'type', 'QoS', 'meaning'), (
             (way, f'`{topic.name}`', _type_name(topic.type), _qos_text(topic.qos), topic.meaning)

@@ -5,29 +5,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 from mvreg_ros.data.acceptance import check_header, thinned
 from mvreg_ros.refusal import CURES, Refusal
+from mvreg_ros.session.session import last_session, Session
 from mvreg_ros.types import Fragment
-import numpy as np
-from numpy.typing import NDArray
 
 
 class FragmentBuffer:
-    """Accepted fragments by id; `refused` counts the others by reason."""
+    """
+    Accepted fragments by id, each of them on the disk; `refused` counts the others by reason.
 
-    def __init__(self, prepare: Callable[[Fragment], Fragment], voxel_size: float) -> None:
-        """Thin each fragment with `prepare`, which raises InputError if too few points remain."""
+    session: where they are, None before the first.
+    """
+
+    def __init__(
+        self, prepare: Callable[[Fragment], Fragment], voxel_size: float, directory: Path
+    ) -> None:
+        """
+        Thin each fragment with `prepare`, which raises InputError if too few points remain.
+
+        directory: of the sessions; it need not be there.
+        """
         self._prepare = prepare
         self._voxel_size = voxel_size
+        self._directory = directory
+        self.session: Session | None = None
         self.paused = False
         self.fragments: list[Fragment] = []
         self.refused = dict.fromkeys(CURES, 0)
 
-    def clear(self) -> None:
-        """Forget fragments and counters; the next id is 0. `paused` stays."""
+    def resume(self) -> list[Refusal]:
+        """Go on with the last session; return what of it cannot be used, and why."""
+        folder = last_session(self._directory)
+        if folder is None:
+            return []
+        try:
+            self.session = Session(folder)
+        except Refusal as refusal:
+            return [refusal]
+        refusals = list(self.session.found.refusals)
+        for fragment in self.session.found.fragments:
+            try:
+                self._hold(thinned(fragment, self._prepare, self._voxel_size))
+            except Refusal as refusal:
+                refusals.append(refusal)
+        return refusals
+
+    def reset(self) -> None:
+        """
+        Forget fragments and counters, and begin a new session. `paused` stays.
+
+        Raises Refusal if that cannot be written: the new session begins with the next fragment,
+        but a node that is started before would go on with the old one.
+        """
         self.fragments = []
         self.refused = dict.fromkeys(CURES, 0)
+        if self.session is not None and not self.session.untouched:
+            self.close()
+            self.session = Session.create(self._directory)
+
+    def close(self) -> None:
+        """Let another node go on with the session."""
+        if self.session is not None:
+            self.session.close()
+            self.session = None
 
     def check(self, stamp_ns: int, frame_id: str, max_fragments: int) -> None:
         """Raise Refusal if a cloud of this header is not wanted now."""
@@ -37,14 +81,20 @@ class FragmentBuffer:
             raise Refusal('buffer_full', f'{max_fragments} fragments are held')
         check_header(stamp_ns, frame_id, self.fragments)
 
-    def add(self, points: NDArray[np.float32], stamp_ns: int, frame_id: str) -> Fragment:
+    def add(self, fragment: Fragment) -> Fragment:
         """
-        Thin and keep `points` (N, 3) under the next id.
+        Thin and keep a fragment under the next id, and return it when it is on the disk.
 
-        Raises Refusal if a point is too far from the origin or too few points remain.
+        Raises Refusal if a point is too far from the origin, too few points remain, or it cannot
+        be written.
         """
+        fragment = thinned(fragment, self._prepare, self._voxel_size)
+        if self.session is None:
+            self.session = Session.create(self._directory)
+        self.session.append(fragment)
+        return self._hold(fragment)
+
+    def _hold(self, fragment: Fragment) -> Fragment:
         id = len(self.fragments)
-        fragment = Fragment(
-            points, id=id, stamp_ns=stamp_ns, frame_id=frame_id, name=f'fragment_{id:04d}')
-        self.fragments.append(thinned(fragment, self._prepare, self._voxel_size))
+        self.fragments.append(replace(fragment, id=id, name=f'fragment_{id:04d}'))
         return self.fragments[-1]

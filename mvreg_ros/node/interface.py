@@ -13,12 +13,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 # Fragments are few, large and precious: best effort loses clouds above half a megabyte.
 FRAGMENTS = QoSProfile(depth=50)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 STATUS = QoSProfile(depth=10)
+DEPTH_FRAMES = QoSProfile(depth=20)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,19 @@ INPUT = Topic(
     'fragments', PointCloud2, FRAGMENTS,
     'Point-cloud fragments, each in a frame of its own; `x`, `y`, `z` as float32 or float64 in '
     'any layout.',
+)
+DEPTH_INPUT = Topic(
+    'frames', PointCloud2, DEPTH_FRAMES,
+    'With `prior.frame`: clouds of a depth camera, which are fused to fragments by the odometry on '
+    'TF.',
+)
+TF = Topic(
+    '/tf', TFMessage, QoSProfile(depth=100),
+    'With `prior.frame`: the odometry in, and `map` -> odometry out, 20 times a second.',
+)
+TF_STATIC = Topic(
+    '/tf_static', TFMessage, QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    'With `prior.frame`: where the camera sits on the robot in, and always the frames below out.',
 )
 STATUS_TOPICS = (
     Topic(
@@ -93,13 +108,13 @@ SERVICES = (
     Service('~/cancel', Trigger, 'Stop the registration that runs.'),
     Service(
         '~/reset', Trigger,
-        'Stop a registration, forget fragments and result, and empty the latched outputs and '
-        '`/tf_static`. TF listeners that run already keep static frames: restart them to lose '
-        'the old ones.',
+        'Stop a registration, begin the next session without fragments and result, and empty the '
+        'latched outputs and `/tf_static`. The old session stays on the disk. TF listeners that '
+        'run already keep static frames: restart them to lose the old ones.',
     ),
     Service(
         '~/save', Trigger,
-        'Write the last result to a numbered folder under `session.directory`, also while a '
+        'Write the last result to a numbered folder in the folder of the session, also while a '
         'registration runs; answers its path.',
     ),
     Service('~/pause', SetBool, 'true: refuse fragments. false: take them again.'),
@@ -108,4 +123,9 @@ FRAMES = (
     Frame('map', '', 'The largest connected part of the session.'),
     Frame('map_1', '', 'And `map_2`, ...: parts that nothing links to `map`.'),
     Frame('fragment_0000', 'map', 'The frame of fragment 0 once it is placed; static.'),
+    Frame(
+        'odom', 'map',
+        'The frame that `prior.frame` names, once a fragment with odometry is placed: with it the '
+        'last such fragment is where it was registered (REP-105).',
+    ),
 )

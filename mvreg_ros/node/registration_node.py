@@ -15,6 +15,7 @@ from mvreg_ros.data.stamps import nanoseconds_from_stamp
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
 from mvreg_ros.node.interface import INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
 from mvreg_ros.node.job import Job
+from mvreg_ros.node.odometry import Odometry
 from mvreg_ros.node.outputs import messages, NOTHING, Result, summary, transforms
 from mvreg_ros.node.parameters import declare_parameters, parameter_values
 from mvreg_ros.node.ros_compat import StaticTransformBroadcaster
@@ -24,7 +25,8 @@ from mvreg_ros.node.status import status
 from mvreg_ros.node.watchdog import Watchdog
 from mvreg_ros.refusal import CURES, Refusal
 from mvreg_ros.register import MultiviewRegistration
-from mvreg_ros.types import InputError, Progress, RegistrationCancelled
+from mvreg_ros.session.session import expanded
+from mvreg_ros.types import Fragment, InputError, Progress, RegistrationCancelled
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -43,7 +45,8 @@ class RegistrationNode(StoppableNode):
         self._registration = MultiviewRegistration.from_pretrained(
             **parameter_values(self, core=True))
         self._buffer = FragmentBuffer(
-            self._registration.prepare, self.get_parameter('voxel_size').value)
+            self._registration.prepare, self.get_parameter('voxel_size').value,
+            expanded(self.get_parameter('session.directory').value))
         self._result = NOTHING
         self._changed = self.create_guard_condition(self._publish_status)
         self._job = Job(self, self._changed.trigger)
@@ -69,6 +72,9 @@ class RegistrationNode(StoppableNode):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._watchdog = Watchdog(self, self._subscription, INPUT.name)
+        self._odometry = (
+            Odometry(self, self._check, self._take, self._refuse)
+            if self.get_parameter('prior.frame').value else None)
         # A steady clock: simulated time may stand still.
         self.create_timer(
             1.0, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -76,34 +82,67 @@ class RegistrationNode(StoppableNode):
             f'taking fragments on {self._subscription.topic_name} '
             f'({self._subscription.qos_profile.reliability.name.lower()}), '
             f"{self.get_parameter('method').value} on {self.get_parameter('device').value}")
+        self._resume()
 
     def stop(self, timeout: float) -> bool:
         """Cancel what runs; return whether it has ended within `timeout` seconds."""
         self._job.cancel()
         self._saving.cancel()
+        self._buffer.close()
         return self._job.join(timeout / 2) and self._saving.join(timeout / 2)
+
+    def _resume(self) -> None:
+        """Go on with the last session, and say what of it is lost."""
+        for refusal in self._buffer.resume():
+            self._buffer.refused[refusal.reason] += 1
+            self.get_logger().warning(f'left out of the session: {refusal}')
+        if self._buffer.session is not None:
+            self.get_logger().info(
+                f'going on with the {len(self._buffer.fragments)} fragments of '
+                f'{self._buffer.session.folder}; call ~/reset to begin a new session')
 
     def _on_cloud(self, cloud: PointCloud2) -> None:
         self._watchdog.feed()
         try:
             stamp_ns = nanoseconds_from_stamp(cloud.header.stamp)
             frame_id = cloud.header.frame_id
-            self._buffer.check(stamp_ns, frame_id, self.get_parameter('max_fragments').value)
-            self._buffer.add(points_from_cloud(cloud), stamp_ns, frame_id)
+            self._check(stamp_ns, frame_id)
+            fragment = Fragment(points_from_cloud(cloud), stamp_ns=stamp_ns, frame_id=frame_id)
         except Refusal as refusal:
-            self._buffer.refused[refusal.reason] += 1
-            self._refusal_loggers[refusal.reason].warning(
-                f'cloud refused: {refusal}', throttle_duration_sec=5.0)
+            self._refuse(refusal)
+            return
+        if self._odometry is None:
+            self._take(fragment)
         else:
-            if stamp_ns == 0:
-                self.get_logger().warning(
-                    'fragments have stamp zero: their poses in ~/path cannot be told apart; set '
-                    'header.stamp', once=True)
+            self._odometry.locate(fragment)
+
+    def _check(self, stamp_ns: int, frame_id: str) -> None:
+        self._buffer.check(stamp_ns, frame_id, self.get_parameter('max_fragments').value)
+
+    def _take(self, fragment: Fragment) -> None:
+        try:
+            self._check(fragment.stamp_ns, fragment.frame_id)
+            self._buffer.add(fragment)
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        if fragment.stamp_ns == 0:
+            self.get_logger().warning(
+                'fragments have stamp zero: their poses in ~/path cannot be told apart; set '
+                'header.stamp', once=True)
+        self._changed.trigger()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._buffer.refused[refusal.reason] += 1
+        self._refusal_loggers[refusal.reason].warning(
+            f'cloud refused: {refusal}', throttle_duration_sec=5.0)
         self._changed.trigger()
 
     async def _on_register(
         self, _: Trigger.Request, response: Trigger.Response,
     ) -> Trigger.Response:
+        if self._odometry is not None and self._job.stage is None:
+            self._odometry.close_fragments()
         fragments = tuple(self._buffer.fragments)
 
         def register(progress: Progress) -> tuple[Result, dict[str, Any]]:
@@ -126,9 +165,10 @@ class RegistrationNode(StoppableNode):
     async def _on_save(
         self, _: Trigger.Request, response: Trigger.Response,
     ) -> Trigger.Response:
-        result, parameters = self._result, parameter_values(self)
+        result, session, parameters = self._result, self._buffer.session, parameter_values(self)
         with self._answering(response):
-            response.message = str(await self._saving.run(lambda _: save(result, parameters)))
+            response.message = str(
+                await self._saving.run(lambda _: save(result, session, parameters)))
             self.get_logger().info(f'saved {response.message}')
         return response
 
@@ -139,8 +179,15 @@ class RegistrationNode(StoppableNode):
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._job.cancel()
-        held = len(self._buffer.fragments)
-        self._buffer.clear()
+        response.success = True
+        response.message = f'forgot {len(self._buffer.fragments)} fragments'
+        try:
+            self._buffer.reset()
+        except Refusal as refusal:
+            response.message += f'; a node started now would have them again: {refusal}'
+            self.get_logger().warning(response.message)
+        if self._odometry is not None:
+            self._odometry.reset()
         self._result = NOTHING
         outputs = self._messages(NOTHING)
         self._publish(outputs)
@@ -149,7 +196,6 @@ class RegistrationNode(StoppableNode):
         self.get_logger().info(
             'reset; TF listeners that run already keep the static frames they have: restart them '
             'to lose these')
-        response.success, response.message = True, f'forgot {held} fragments'
         return response
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -174,6 +220,8 @@ class RegistrationNode(StoppableNode):
         # A broadcaster repeats whatever it once sent, so that each result needs one of its own.
         self.destroy_publisher(self._broadcaster.pub_tf)
         self._broadcaster = StaticTransformBroadcaster(self)
+        if self._odometry is not None:
+            self._odometry.map_to_odom.update(self._result)
         wanted = self.get_parameter('publish_tf').value
         self._broadcaster.sendTransform(transforms(
             (self._result if wanted else NOTHING).registration, header,

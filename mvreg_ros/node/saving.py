@@ -9,19 +9,19 @@ from pathlib import Path
 from mvreg_ros.data.outputs import write_results
 from mvreg_ros.node.outputs import Result
 from mvreg_ros.parameters import Value
+from mvreg_ros.session.session import Session
 from mvreg_ros.types import InputError
 
 
-def save(result: Result, parameters: dict[str, Value]) -> Path:
+def save(result: Result, session: Session | None, parameters: dict[str, Value]) -> Path:
     """
-    Write `result` to the next numbered folder of session.directory and return its absolute path.
+    Write `result` to the next numbered folder of a session and return its absolute path.
 
     Raises InputError if there is no result, or the folder cannot be written.
     """
-    if not result.fragments:
+    if session is None or not result.fragments:
         raise InputError('nothing to save: call ~/register first')
-    parent = Path(str(parameters['session.directory'])).expanduser().absolute()
-    numbers = [int(folder.name) for folder in parent.glob('*') if folder.name.isdecimal()]
-    folder = parent / f'{max(numbers, default=0) + 1:04d}'
+    saved = [int(path.name) for path in session.folder.iterdir() if path.name.isdecimal()]
+    folder = session.folder / f'{max(saved, default=0) + 1:04d}'
     write_results(folder, result.fragments, result.registration, parameters)
     return folder

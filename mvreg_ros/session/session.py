@@ -1,0 +1,105 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Numbered sessions in a folder: accepted fragments outlive the process, the power and full disks.
+
+Nothing is ever deleted or written over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+from mvreg_ros.data.files import make_folder
+from mvreg_ros.refusal import Refusal
+from mvreg_ros.session.stored import begin, FRAGMENTS, is_session, JOURNAL, read_session, store
+from mvreg_ros.types import Fragment, InputError
+
+PREFIX = 'session_'
+
+
+class Session:
+    """
+    A session that is open for this process alone.
+
+    folder: of the session. found: what was in it when it was opened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open a session; raises Refusal where that is not possible."""
+        self.folder = folder
+        try:
+            self._lock = (folder / JOURNAL).open('rb', buffering=0)
+        except OSError as error:
+            raise Refusal('disk', f'{folder} cannot be read, {error.strerror}') from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise Refusal('in_use', f'{folder} is open in another node') from error
+        except OSError:
+            pass  # some network disks know no locks
+        try:
+            self.found = read_session(folder)
+        except Refusal:
+            self.close()
+            raise
+        self._number = self.found.next_number
+
+    @classmethod
+    def create(cls, directory: Path) -> Session:
+        """
+        Open a new session in `directory`, which is made with its parents if need be.
+
+        Raises Refusal where that cannot be written.
+        """
+        try:
+            make_folder(directory, exist_ok=True)
+            folder = directory / f'{PREFIX}{max(_numbered(directory), default=0) + 1:04d}'
+            make_folder(folder)
+            make_folder(folder / FRAGMENTS)
+        except OSError as error:
+            raise Refusal('disk', f'{directory} cannot be written, {error.strerror}') from error
+        begin(folder)
+        return cls(folder)
+
+    @property
+    def untouched(self) -> bool:
+        """Return whether nothing was ever written to the session."""
+        return self._number == 0
+
+    def append(self, fragment: Fragment) -> None:
+        """
+        Return when the fragment is on the disk.
+
+        Raises Refusal where it cannot be written; the session is then as it was before.
+        """
+        # A number is used once, even where its entry could not be written.
+        number, self._number = self._number, self._number + 1
+        store(self.folder, number, fragment)
+
+    def close(self) -> None:
+        """Let others open the session."""
+        self._lock.close()
+
+
+def last_session(directory: Path) -> Path | None:
+    """Return the folder of the last session in a directory; None if there is none."""
+    folders = _numbered(directory)
+    return next((folders[number] for number in sorted(folders, reverse=True)
+                 if is_session(folders[number])), None)
+
+
+def _numbered(directory: Path) -> dict[int, Path]:
+    """Return by number what bears the name of a session."""
+    return {int(number): path for path in directory.glob(f'{PREFIX}*')
+            if (number := path.name.removeprefix(PREFIX)).isdecimal()}
+
+
+def expanded(directory: str) -> Path:
+    """Return an absolute path without ~; raises InputError where there is no such home."""
+    try:
+        return Path(directory).expanduser().absolute()
+    except RuntimeError as error:
+        raise InputError(f'session.directory {directory}: {error}: name another folder') from error

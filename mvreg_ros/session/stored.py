@@ -1,0 +1,146 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+How fragments are stored in the folder of a session.
+
+    journal.jsonl           a header with the version, then an entry for each fragment
+    fragments/000000.ply    its points, thinned, in its own frame
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from mvreg_ros.data.files import write_atomic
+from mvreg_ros.data.ply import decode_ply, encode_ply
+from mvreg_ros.refusal import Refusal
+from mvreg_ros.session.journal import append_entry, create_journal, Entry, read_journal
+from mvreg_ros.types import FloatArray, Fragment, InputError
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = 1
+JOURNAL = 'journal.jsonl'
+FRAGMENTS = 'fragments'
+STAMPS = range(2**31 * 1_000_000_000)  # nanoseconds that a ROS stamp can hold
+
+
+@dataclass(frozen=True)
+class Content:
+    """
+    What a session holds.
+
+    fragments: with ids from 0. refusals: what is left out of them, and why. next_number: of a
+    file that is not there yet.
+    """
+
+    fragments: list[Fragment]
+    refusals: list[Refusal]
+    next_number: int
+
+
+def is_session(folder: Path) -> bool:
+    """Return whether a folder is that of a session."""
+    return (folder / JOURNAL).is_file()
+
+
+def begin(folder: Path) -> None:
+    """Begin the journal of a session; raises Refusal where it cannot be written."""
+    with _writing():
+        create_journal(folder / JOURNAL, {'version': VERSION})
+
+
+def store(folder: Path, number: int, fragment: Fragment) -> None:
+    """
+    Write a fragment under a number that was not used before and return when it is on the disk.
+
+    Raises Refusal where it cannot be written; it is not in the session then.
+    """
+    with _writing():
+        write_atomic(_points_file(folder, number), encode_ply(fragment.points))
+        append_entry(folder / JOURNAL, {
+            'number': number, 'points': _checksum(fragment.points),
+            'stamp_ns': fragment.stamp_ns, 'frame_id': fragment.frame_id,
+            'sensor_origin': fragment.sensor_origin.tolist(),
+            'T_map_fragment': _rows(fragment.T_map_fragment),
+            'T_odom_fragment': _rows(fragment.T_odom_fragment),
+        })
+
+
+def read_session(folder: Path) -> Content:
+    """
+    Return what a session holds; a fragment whose entry or points are damaged is left out.
+
+    Raises Refusal if a newer version wrote it or the journal cannot be read.
+    """
+    try:
+        header, *entries = read_journal(folder / JOURNAL)
+    except InputError as error:
+        raise Refusal('disk', str(error)) from error
+    if header is not None and header.get('version') != VERSION:
+        raise Refusal('newer_version', f"{folder} has version {header.get('version')!r}")
+    fragments = list[Fragment]()
+    refusals = [] if header else [Refusal('damaged', f'{folder / JOURNAL}, line 1, the header')]
+    for line, entry in enumerate(entries, 2):
+        try:
+            if entry is None:
+                raise Refusal('damaged', f'{folder / JOURNAL}, line {line}')
+            fragments.append(_fragment(folder, entry, len(fragments)))
+        except Refusal as refusal:
+            refusals.append(refusal)
+    written = [int(file.stem) for file in (folder / FRAGMENTS).glob('*.ply')
+               if file.stem.isdecimal()]
+    named = [entry['number'] for entry in entries if entry and type(entry.get('number')) is int]
+    return Content(fragments, refusals, max([-1, *written, *named]) + 1)
+
+
+def _fragment(folder: Path, entry: Entry, id: int) -> Fragment:
+    """Return the fragment of an entry; raises Refusal."""
+    path = folder / JOURNAL
+    try:
+        path = _points_file(folder, entry['number'])
+        if type(entry['stamp_ns']) is not int or entry['stamp_ns'] not in STAMPS:
+            raise ValueError('its stamp is none')
+        points = decode_ply(path.read_bytes()).astype(np.float32)
+        if _checksum(points) != entry['points']:
+            raise ValueError('these are other points than were accepted')
+        origin = np.array(entry['sensor_origin'], np.float32)
+        return Fragment(
+            points, id=id, stamp_ns=entry['stamp_ns'], frame_id=str(entry['frame_id']),
+            name=f'fragment_{id:04d}', sensor_origin=origin.reshape(3),
+            T_map_fragment=_pose(entry['T_map_fragment']),
+            T_odom_fragment=_pose(entry['T_odom_fragment']))
+    except FileNotFoundError as error:
+        raise Refusal('missing', f'{error.filename} is not there') from error
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise Refusal('damaged', f'{path}: {error}') from error
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Refuse what cannot be written."""
+    try:
+        yield
+    except InputError as error:
+        raise Refusal('disk', str(error)) from error
+
+
+def _points_file(folder: Path, number: int) -> Path:
+    return folder / FRAGMENTS / f'{number:06d}.ply'
+
+
+def _checksum(points: NDArray[np.float32]) -> str:
+    return sha256(points.astype('<f4', copy=False).tobytes()).hexdigest()
+
+
+def _rows(T: FloatArray | None) -> list[list[float]] | None:
+    return None if T is None else T.tolist()
+
+
+def _pose(rows: Any) -> FloatArray | None:
+    return None if rows is None else np.array(rows, np.float64).reshape(4, 4)
