@@ -6,14 +6,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Event
 from typing import TypeVar
 
+from mvreg_ros.cancellation import cancelled_by, raise_if_cancelled
+from mvreg_ros.types import RegistrationCancelled
 import torch
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 AHEAD = 16  # jobs a worker has waiting, so that it never waits for the one who collects
+CHECK_SECONDS = 0.1
 
 
 def workers_for(device: torch.device) -> int:
@@ -32,16 +36,33 @@ def ordered_map(
     Yield function(item) in the order of the items.
 
     Each worker uses single-threaded operators: no barriers between small operators, and sums that
-    always run in the same order. Closing the iterator drops the items not yet begun.
+    always run in the same order. Closing the iterator drops the items not yet begun and cancels
+    those under way; so does what cancels the thread that iterates.
     """
+    closed = Event()
+
+    def check() -> None:
+        if closed.is_set():
+            raise RegistrationCancelled('cancelled')
+
+    def work(item: Item) -> Result:
+        with cancelled_by(check):
+            return function(item)
+
+    def collected(future: Future[Result]) -> Result:
+        while not wait([future], CHECK_SECONDS).done:
+            raise_if_cancelled()
+        return future.result()
+
     pool = ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1))
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
+            waiting.append(pool.submit(work, item))
             if len(waiting) > AHEAD * workers:
-                yield waiting.popleft().result()
+                yield collected(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield collected(waiting.popleft())
     finally:
+        closed.set()
         pool.shutdown(cancel_futures=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import json
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.multiview.se3 import swap_order
 from mvreg_ros.types import FloatArray, Fragment, Registration
 import numpy as np
@@ -23,9 +24,17 @@ def graph_json(fragments: Sequence[Fragment], registration: Registration) -> str
     poses of a node are those of its component's frame. An edge maps its source j into its target i
     and stands here whatever its verdict; all are `uncertain`, as none comes from odometry.
     """
-    nodes = [_node(fragment, registration) for fragment in fragments]
-    edges = [_edge(registration, row) for row in range(len(registration.edges))]
-    return json.dumps({**_class('PoseGraph'), 'nodes': nodes, 'edges': edges}, allow_nan=False)
+    # One by one: a large graph in one call would hold the interpreter for seconds.
+    nodes = ', '.join(_json(_node(fragment, registration)) for fragment in fragments)
+    edges = ', '.join(
+        _json(_edge(registration, row)) for row in range(len(registration.edges)))
+    head = _json(_class('PoseGraph'))[:-1]
+    return f'{head}, "nodes": [{nodes}], "edges": [{edges}]}}'
+
+
+def _json(value: dict[str, object]) -> str:
+    raise_if_cancelled()
+    return json.dumps(value, allow_nan=False)
 
 
 def _class(name: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.multiview.graph import Index
 from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.types import FloatArray
@@ -81,6 +82,7 @@ def reweighted_sync(
     """
     a, b, T_a_b, c_local, estimate = map(torch.from_numpy, (i, j, T_i_j, weight, poses))
     for iteration in range(config.iterations):
+        raise_if_cancelled()
         scale = config.scale * max(1.0, config.start * config.decay**iteration)
         residual = edge_residuals(estimate, a, b, T_a_b, config.unit)
         c_global = cauchy_weights(residual, scale, config.power)

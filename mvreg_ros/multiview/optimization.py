@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import gtsam
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.multiview.graph import Index
 from mvreg_ros.multiview.se3 import swap_order
 from mvreg_ros.types import Edges, FloatArray
@@ -39,9 +40,25 @@ def optimize_poses(
             graph.add(gtsam.BetweenFactorPose3(
                 int(used.i[row]), int(used.j[row]), gtsam.Pose3(used.T_i_j[row]), noise
             ))
-        result = gtsam.LevenbergMarquardtOptimizer(graph, start).optimize()
+        result = levenberg_marquardt(graph, start)
         marginals = gtsam.Marginals(graph, result)
         for k in nodes:
+            raise_if_cancelled()
             optimized[k] = result.atPose3(k).matrix()
             covariances[k] = swap_order(marginals.marginalCovariance(k))
     return optimized, covariances
+
+
+def levenberg_marquardt(graph: gtsam.NonlinearFactorGraph, start: gtsam.Values) -> gtsam.Values:
+    """Return what gtsam's `optimize` does; that runs to its end, whatever happens meanwhile."""
+    parameters = gtsam.LevenbergMarquardtParams()
+    optimizer = gtsam.LevenbergMarquardtOptimizer(graph, start, parameters)
+    converged = False
+    while not converged and optimizer.iterations() < parameters.getMaxIterations():
+        raise_if_cancelled()
+        error = optimizer.error()
+        optimizer.iterate()
+        converged = gtsam.checkConvergence(
+            parameters.getRelativeErrorTol(), parameters.getAbsoluteErrorTol(),
+            parameters.getErrorTol(), error, optimizer.error())
+    return optimizer.values()

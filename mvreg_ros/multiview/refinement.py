@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.multiview.se3 import fuse, swap_order
 from mvreg_ros.multiview.support import rotation_angle
@@ -28,7 +29,8 @@ class RefinementConfig:
     """
     Settings of GICP; lengths are in voxels.
 
-    spacing: of the points used. distances: of points that may correspond, round after round.
+    spacing: of the points used. max_points: of a fragment; GICP holds the interpreter, and with it
+    the node, for as long as it runs. distances: of points that may correspond, round after round.
     max_motion and max_angle (rad): an ICP result farther from the start is not believed.
     min_points: nor one with fewer corresponding points. information_scale: turns GICP's Hessian,
     which takes neighbouring points for independent, into information on the correspondences'
@@ -36,6 +38,7 @@ class RefinementConfig:
     """
 
     spacing: float = 2.0
+    max_points: int = 20000
     distances: tuple[float, ...] = (6.0, 2.4)
     max_iterations: int = 20
     max_motion: float = 12.0
@@ -56,6 +59,7 @@ class GicpCloud:
         """Thin the fragment and fit a covariance to each point."""
         points = torch.from_numpy(fragment.points)
         rows = voxel_down_sample(points, config.spacing * voxel_size).numpy()
+        rows = rows[::1 + len(rows) // config.max_points]
         scaled = fragment.points[rows].astype(np.float64) * (VOXEL_SIZE / voxel_size)
         self.points = small_gicp.PointCloud(scaled)
         self.tree = small_gicp.KdTree(self.points)
@@ -78,6 +82,7 @@ def refine_edges(
     for done, row in enumerate(rows):
         i, j = int(edges.i[row]), int(edges.j[row])
         for k in {i, j} - clouds.keys():
+            raise_if_cancelled()
             clouds[k] = GicpCloud(fragments[k], voxel_size, config)
         start = np.linalg.inv(poses[i]) @ poses[j]
         found = align(clouds[i], clouds[j], start, voxel_size, config)
@@ -97,6 +102,7 @@ def align(
     start[:3, 3] /= scale
     T = start
     for distance in config.distances:
+        raise_if_cancelled()
         result = small_gicp.align(
             target.points, source.points, target.tree, T, registration_type='GICP',
             max_correspondence_distance=distance * VOXEL_SIZE,

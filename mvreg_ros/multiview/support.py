@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.multiview.graph import adjacency, Index
 from mvreg_ros.types import FloatArray
 import numpy as np
+
+CHUNK = 256  # edges whose triplets are looked at together, which bounds the memory
 
 
 def rotation_angle(rotation: FloatArray) -> FloatArray:
@@ -30,19 +33,20 @@ def triplet_support(
         for row in (number + number.T)
     ]
     inverse = np.linalg.inv(T_i_j)
-    edge, first, second = [], [], []
-    for e, (a, b) in enumerate(zip(i.tolist(), j.tolist(), strict=True)):
-        for k in neighbors[a].keys() & neighbors[b].keys():
-            edge.append(e)
-            first.append(neighbors[a][k])
-            second.append(neighbors[b][k])
-    if not edge:
-        return np.zeros(len(i))
-    rows, f, g = (np.array(x) for x in (edge, first, second))
-    T_i_k = np.where((i[f] == i[rows])[:, None, None], T_i_j[f], inverse[f])
-    T_k_j = np.where((j[g] == j[rows])[:, None, None], T_i_j[g], inverse[g])
-    loop = inverse[rows] @ T_i_k @ T_k_j
-    closes = rotation_angle(loop[:, :3, :3]) < max_angle
-    closes &= np.linalg.norm(loop[:, :3, 3], axis=1) < max_distance
-    agreeing = np.where(closes, np.minimum(weight[f], weight[g]), 0.0)
-    return np.bincount(rows, agreeing, len(i)).astype(np.float64)
+    support = np.zeros(len(i))
+    for begin in range(0, len(i), CHUNK):
+        raise_if_cancelled()
+        triplets = [
+            (edge, neighbors[i[edge]][k], neighbors[j[edge]][k])
+            for edge in range(begin, min(begin + CHUNK, len(i)))
+            for k in neighbors[i[edge]].keys() & neighbors[j[edge]].keys()
+        ]
+        rows, f, g = np.array(triplets, np.int64).reshape(-1, 3).T
+        T_i_k = np.where((i[f] == i[rows])[:, None, None], T_i_j[f], inverse[f])
+        T_k_j = np.where((j[g] == j[rows])[:, None, None], T_i_j[g], inverse[g])
+        loop: FloatArray = inverse[rows] @ T_i_k @ T_k_j
+        closes = rotation_angle(loop[:, :3, :3]) < max_angle
+        closes &= np.linalg.norm(loop[:, :3, 3], axis=1) < max_distance
+        agreeing = np.where(closes, np.minimum(weight[f], weight[g]), 0.0)
+        support += np.bincount(rows, agreeing, len(i))
+    return support

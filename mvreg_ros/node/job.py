@@ -10,6 +10,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any, TypeVar
 
+from mvreg_ros.cancellation import cancelled_by
 from mvreg_ros.types import InputError, Progress, RegistrationCancelled
 from rclpy.executors import Executor
 from rclpy.node import Node
@@ -81,7 +82,7 @@ class Job:
             self._changed()
 
     def cancel(self) -> bool:
-        """Stop the work at its next step of progress; False if none runs."""
+        """Stop the work at its next `raise_if_cancelled` or progress; False if none runs."""
         self._cancelled.set()
         return self._running.locked()
 
@@ -93,7 +94,8 @@ class Job:
 
     def _work(self, work: Callable[[Progress], T], done: Future, executor: Executor) -> None:
         try:
-            done.set_result(work(self._progress))
+            with cancelled_by(self._raise_if_cancelled):
+                done.set_result(work(self._progress))
         except Exception as error:  # on its way to the coroutine in `run`, which raises it
             done.set_exception(error)
         # Without this the executor sleeps on: it does not see futures set by other threads.

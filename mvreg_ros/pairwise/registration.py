@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.pairwise.confidence import inlier_confidence, inliers_worth
 from mvreg_ros.pairwise.evidence import counted, evidence_for, NAMES
 from mvreg_ros.pairwise.information import correspondence_information
@@ -43,6 +44,7 @@ class PairwiseRegistration:
     ) -> PairRegistration:
         """Return the T_i_j with most evidence; without any, the identity with confidence 0."""
         pair = match(i, j, features_i, features_j, self.min_similarity)
+        raise_if_cancelled()
         found = self.estimates(pair)
         evidence = self.evidence(found, pair, features_i, features_j)
         if not len(evidence):
@@ -61,6 +63,7 @@ class PairwiseRegistration:
         for k, pose in enumerate(found):
             if pose.inliers < self.checked_inliers:
                 break
+            raise_if_cancelled()
             rival = max((other.inliers for other in found[:k] + found[k + 1:]), default=0)
             T = torch.from_numpy(pose.T_i_j)
             rows.append(evidence_for(
