@@ -48,8 +48,8 @@ def describe_one_fragment() -> None:
 
 def register_one_pair() -> None:
     descriptor = FpfhDescriptor(VOXEL_SIZE, CPU)
-    features = [descriptor(fragment) for fragment in views(2)]
-    ConsistencyMethod(descriptor, VOXEL_SIZE, CPU).register_pairs(features)
+    i, j = (descriptor(fragment) for fragment in views(2))
+    ConsistencyMethod(descriptor, VOXEL_SIZE, CPU).register_pair(0, 1, i, j)
 
 
 def refine_one_edge() -> None:

@@ -13,6 +13,7 @@ from mvreg_ros.features.cylinder_descriptor import CylinderDescriptor
 from mvreg_ros.features.cylinder_network import CylinderNetwork
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.features.fcgf_descriptor import FcgfDescriptor
+from mvreg_ros.gpu_memory import in_halves
 from mvreg_ros.lmpcr import Lmpcr
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.algorithm_1 import (
@@ -114,7 +115,11 @@ class LearnedMethod:
             [f.points * self.scale for f in features], [f.descriptors for f in features], each)
 
     def in_batches(self, passes: int, progress: Progress) -> Evaluate:
-        """Return the `evaluate` of Alg. 1: a few pairs at a time; progress over all passes."""
+        """
+        Return the `evaluate` of Alg. 1: a few pairs at a time; progress over all passes.
+
+        Fewer pairs, down to one, where a GPU has no memory for so many.
+        """
         done = 0
 
         def evaluate(
@@ -122,9 +127,9 @@ class LearnedMethod:
         ) -> PairEstimate:
             nonlocal done
             batches = list(zip(*(tensor.split(BATCH) for tensor in pairs), strict=True))
-            estimates = []
-            for estimate in self.map(lambda batch: function(*batch), batches):
-                estimates.append(estimate)
+            estimates: list[PairEstimate] = []
+            for found in self.map(lambda batch: in_halves(function, *batch), batches):
+                estimates += found
                 done += 1
                 progress('synchronization', done, passes * len(batches))
             return PairEstimate(*(

@@ -8,11 +8,12 @@ from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.multiview.graph import adjacency, Index
 from mvreg_ros.types import FloatArray
 import numpy as np
+from numpy.typing import NDArray
 
 CHUNK = 256  # edges whose triplets are looked at together, which bounds the memory
 
 
-def rotation_angle(rotation: FloatArray) -> FloatArray:
+def rotation_angle(rotation: NDArray[np.floating]) -> FloatArray:
     """Return the angle of rotations (..., 3, 3), in radians."""
     trace = np.trace(rotation, axis1=-2, axis2=-1)
     return np.arccos(np.clip((trace - 1) / 2, -1, 1))
@@ -44,7 +45,7 @@ def triplet_support(
         rows, f, g = np.array(triplets, np.int64).reshape(-1, 3).T
         T_i_k = np.where((i[f] == i[rows])[:, None, None], T_i_j[f], inverse[f])
         T_k_j = np.where((j[g] == j[rows])[:, None, None], T_i_j[g], inverse[g])
-        loop: FloatArray = inverse[rows] @ T_i_k @ T_k_j
+        loop = inverse[rows] @ T_i_k @ T_k_j
         closes = rotation_angle(loop[:, :3, :3]) < max_angle
         closes &= np.linalg.norm(loop[:, :3, 3], axis=1) < max_distance
         agreeing = np.where(closes, np.minimum(weight[f], weight[g]), 0.0)
