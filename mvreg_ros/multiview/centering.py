@@ -22,8 +22,10 @@ import numpy as np
 def centered(fragment: Fragment) -> tuple[Fragment, FloatArray]:
     """Return the fragment with its centroid at the origin, and the centroid (3,), metres."""
     center = fragment.points.mean(0, dtype=np.float64)
+    odometry = fragment.T_odom_fragment
     return replace(
-        fragment, points=(fragment.points - center).astype(np.float32),
+        fragment, T_odom_fragment=None if odometry is None else odometry @ shift([center])[0],
+        points=(fragment.points - center).astype(np.float32),
         sensor_origin=(fragment.sensor_origin - center).astype(np.float32),
     ), center
 

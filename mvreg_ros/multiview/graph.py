@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from mvreg_ros.types import FloatArray
 import networkx
 import numpy as np
@@ -46,9 +48,15 @@ def maximum_spanning_forest(count: int, i: Index, j: Index, support: FloatArray)
 
 
 def bridges(i: Index, j: Index) -> NDArray:
-    """Return (E,) True for the edges without which their component would fall apart."""
-    cut = set(networkx.bridges(networkx.Graph(zip(i.tolist(), j.tolist(), strict=True))))
-    return np.array([(a, b) in cut or (b, a) in cut for a, b in zip(i, j, strict=True)], bool)
+    """
+    Return (E,) True for the edges without which their component would fall apart.
+
+    Of two edges between the same nodes neither is one; i < j.
+    """
+    pairs = list(zip(i.tolist(), j.tolist(), strict=True))
+    times = Counter(pairs)
+    cut = {tuple(sorted(pair)) for pair in networkx.bridges(networkx.Graph(pairs))}
+    return np.array([pair in cut and times[pair] == 1 for pair in pairs], bool)
 
 
 def chain_poses(count: int, i: Index, j: Index, T_i_j: FloatArray) -> FloatArray:

@@ -170,8 +170,19 @@ def synchronize_components(
         start = chain_poses(len(nodes), i[trunk], j[trunk], T_i_j[trunk])
         poses[nodes] = reweighted_sync(len(nodes), i, j, T_i_j, weight[rows], start, config)
 
-    i, j = edges.i[cut], edges.j[cut]
-    T_blocks = poses[i] @ edges.T_i_j[cut] @ np.linalg.inv(poses[j])
+    return chain_blocks(poses, block, edges.i[cut], edges.j[cut], edges.T_i_j[cut])
+
+
+def chain_blocks(
+    poses: FloatArray, block: Index, i: Index, j: Index, T_i_j: FloatArray
+) -> FloatArray:
+    """
+    Return the poses (S, 4, 4) with blocks in the frame of the first block that they hang on.
+
+    block: (S,) the block of each fragment, each block in a frame of its own before. i, j, T_i_j:
+    edges between blocks, without loops.
+    """
+    T_blocks = poses[i] @ T_i_j @ np.linalg.inv(poses[j])
     frames = np.tile(np.eye(4), (block.max(initial=-1) + 1, 1, 1))
     part = components(len(frames), block[i], block[j])
     for label in range(part.max(initial=-1) + 1):
