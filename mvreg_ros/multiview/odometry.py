@@ -85,7 +85,7 @@ class Track:
 
 
 def deviations(T_i_j: FloatArray, other: FloatArray, sigma: FloatArray) -> FloatArray:
-    """Return (E,) squared deviations between motions (E, 4, 4), NaN where one is; sigma: (E, 2)."""
+    """Return (E,) squared deviations between motions (E, 4, 4), or NaN; sigma: (E, 2), m, rad."""
     difference = np.linalg.inv(T_i_j) @ other
     distance = np.linalg.norm(difference[:, :3, 3], axis=1)
     angle = rotation_angle(difference[:, :3, :3])

@@ -1,0 +1,263 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Odometry as edges: it links what registration leaves, and is not believed when it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mvreg_ros.multiview.odometry import deviations, map_from_odom, OdometryConfig, Track
+from mvreg_ros.multiview.odometry_links import sensors_contradict, with_odometry
+from mvreg_ros.multiview.pose_graph import Synchronization, synchronize
+from mvreg_ros.types import (
+    Edges,
+    FloatArray,
+    Fragment,
+    FragmentFeatures,
+    PairRegistration,
+    Registration,
+    Verdict,
+)
+import numpy as np
+import pytest
+from random_graphs import noise
+from scipy.spatial.transform import Rotation
+import torch
+
+COUNT = 9
+NOTHING = np.zeros((0, 3), np.float32)
+
+
+def walk(count: int = COUNT) -> np.ndarray:
+    """Return (count, 4, 4) poses along a curve, each half a metre and 15 degrees further."""
+    step = np.eye(4)
+    step[:3, :3] = Rotation.from_euler('z', 15, degrees=True).as_matrix()
+    step[0, 3] = 0.5
+    return np.stack([np.linalg.matrix_power(step, k) for k in range(count)])
+
+
+TRUTH = walk()
+
+
+def fragments(T_odom: Sequence[np.ndarray | None]) -> list[Fragment]:
+    """Return fragments with these poses by odometry, in the order of stamps."""
+    return [Fragment(NOTHING, k, stamp_ns=10 * k, T_odom_fragment=T) for k, T in enumerate(T_odom)]
+
+
+def edge(i: int, j: int, inliers: float = 200.0, T: np.ndarray | None = None) -> PairRegistration:
+    """Return an edge with so much evidence, the true one if none is given."""
+    T_i_j = np.linalg.inv(TRUTH[i]) @ TRUTH[j] if T is None else T
+    return PairRegistration(i, j, T_i_j, int(inliers), inliers, 0.9, 1e4 * np.eye(6))
+
+
+def graph(*edges: PairRegistration, count: int = COUNT) -> Synchronization:
+    """Return what registration alone makes of edges."""
+    return synchronize(count, Edges.of(list(edges)), 0.85)
+
+
+# 0-1-2-3 and 4-5-6 are linked, 7 and 8 are alone.
+PARTS = graph(*[edge(i, j) for i, j in ((0, 1), (1, 2), (2, 3), (0, 2), (4, 5), (5, 6), (4, 6))])
+
+
+def never(i: int, j: int, T_i_j: FloatArray, sigma: float) -> bool:
+    """Find no contradiction."""
+    return False
+
+
+def reasons(found: Synchronization) -> dict[tuple[int, int], str]:
+    """Return the reasons of the edges of odometry."""
+    rows = np.flatnonzero(found.edges.inliers == 0)
+    return {(int(found.edges.i[row]), int(found.edges.j[row])): found.edges.reason[row]
+            for row in rows}
+
+
+def assert_true(found: Synchronization, atol: float = 1e-9) -> None:
+    """Check that all fragments are in one component and where they are."""
+    assert (found.component == 0).all()
+    np.testing.assert_allclose(found.poses, TRUTH, atol=atol)
+
+
+def test_odometry_links_the_parts() -> None:
+    assert PARTS.component.tolist() == [0, 0, 0, 0, 1, 1, 1, -1, -1]
+    found = with_odometry(PARTS, fragments(TRUTH), never)
+    assert_true(found)
+    assert set(reasons(found).values()) == {'odometry'}
+    verdicts = {(int(i), int(j)): verdict for i, j, verdict in zip(
+        found.edges.i, found.edges.j, found.edges.verdict, strict=True)}
+    assert verdicts[3, 4] == verdicts[6, 7] == verdicts[7, 8] == Verdict.BRIDGE
+    assert verdicts[2, 3] == verdicts[4, 5] == Verdict.KEPT
+
+
+def test_an_edge_beside_one_of_odometry_is_no_bridge_any_more() -> None:
+    before = graph(edge(0, 1), edge(1, 2), count=3)
+    assert set(before.edges.verdict) == {Verdict.BRIDGE}
+    after = with_odometry(before, fragments(TRUTH[:3]), never)
+    assert set(after.edges.verdict) == {Verdict.KEPT}
+    assert after.edges.reason.tolist() == ['consistent'] * 2 + ['odometry'] * 2
+
+
+@pytest.mark.parametrize('T_odom', [
+    [None] * COUNT, [TRUTH[0], *[None] * (COUNT - 1)],
+])
+def test_without_odometry_nothing_changes(T_odom: list[np.ndarray | None]) -> None:
+    assert with_odometry(PARTS, fragments(T_odom), never) is PARTS
+
+
+def test_stamps_and_not_ids_say_what_follows_what() -> None:
+    order = np.random.default_rng(0).permutation(COUNT)
+    some = [replace(f, stamp_ns=10 * int(k)) for f, k in zip(
+        fragments(walk()[order]), order, strict=True)]
+    track = Track(some, OdometryConfig())
+    assert order[track.ids].tolist() == list(range(COUNT))
+    edges = track.edges()
+    assert (edges.i < edges.j).all()
+    assert (np.abs(order[edges.i] - order[edges.j]) == 1).all()
+    truth = walk()[order]
+    np.testing.assert_allclose(
+        edges.T_i_j, np.linalg.inv(truth[edges.i]) @ truth[edges.j], atol=1e-9)
+
+
+def test_a_fragment_without_odometry_is_stepped_over() -> None:
+    T_odom = [*TRUTH[:4], None, *TRUTH[5:]]
+    found = with_odometry(PARTS, fragments(T_odom), never)
+    assert_true(found)
+    assert (3, 5) in reasons(found)
+
+
+def test_odometry_is_surer_of_a_short_way() -> None:
+    track = Track(fragments(TRUTH), OdometryConfig())
+    _, sigma = track.between(np.zeros(COUNT, int), np.arange(COUNT))
+    assert (np.diff(sigma, axis=0) > 0).all()
+    config = OdometryConfig()
+    np.testing.assert_allclose(sigma[0], [config.distance, config.angle])
+    np.testing.assert_allclose(sigma[2], [
+        config.distance + config.distance_per_metre,
+        config.angle + config.angle_per_metre + config.angle_per_radian * np.radians(30)])
+
+
+def test_an_angle_moves_what_is_far_from_the_sensor() -> None:
+    far = [replace(f, sensor_origin=np.array([0, 0, -4], np.float32)) for f in fragments(TRUTH)]
+    near, there = (Track(some, OdometryConfig()).between(np.array([0]), np.array([1]))[1][0]
+                   for some in (fragments(TRUTH), far))
+    assert there[1] == pytest.approx(near[1], abs=1e-6)
+    assert there[0] > 4 * there[1] > near[0]
+
+
+def test_deviations_count_translation_and_rotation() -> None:
+    T = np.eye(4)
+    T[:3, :3] = Rotation.from_euler('x', 0.2).as_matrix()
+    T[:3, 3] = 0, 0.3, 0
+    found = deviations(np.eye(4)[None], T[None], np.array([[0.1, 0.1]]))
+    np.testing.assert_allclose(found, 3**2 + 2**2)
+
+
+def test_a_doubtful_edge_that_odometry_confirms_goes_before_odometry() -> None:
+    rng = np.random.default_rng(1)
+    drifted = TRUTH @ noise(rng, COUNT, 0.01, 0.02)
+    doubtful, wrong = edge(2, 5, 20), edge(1, 6, 30, walk()[8])
+    before = graph(*[edge(i, j) for i, j in ((0, 1), (1, 2), (2, 3), (0, 2), (4, 5), (5, 6),
+                                             (4, 6))], doubtful, wrong)
+    assert before.component.max() == 1
+    found = with_odometry(before, fragments(drifted), never)
+    np.testing.assert_allclose(found.poses[:7], TRUTH[:7], atol=1e-9)
+    row = int(np.flatnonzero((found.edges.i == 2) & (found.edges.j == 5))[0])
+    assert (found.edges.verdict[row], found.edges.reason[row]) == (Verdict.KEPT, 'odometry_agrees')
+    row = int(np.flatnonzero((found.edges.i == 1) & (found.edges.j == 6))[0])
+    assert found.edges.verdict[row] == Verdict.PRUNED
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_what_registration_has_linked_does_not_move(seed: int) -> None:
+    wild = TRUTH @ noise(np.random.default_rng(seed), COUNT, 0.1, 0.1)
+    found = with_odometry(PARTS, fragments(wild), never)
+    for part in ([0, 1, 2, 3], [4, 5, 6]):
+        relative = np.linalg.inv(found.poses[part[0]]) @ found.poses[part]
+        np.testing.assert_allclose(
+            relative, np.linalg.inv(TRUTH[part[0]]) @ TRUTH[part], atol=1e-9)
+
+
+def test_odometry_that_drifts_more_than_it_may_is_not_used() -> None:
+    drift = np.eye(4)
+    drift[:3, :3] = Rotation.from_euler('z', 0.5).as_matrix()
+    steps = np.linalg.inv(TRUTH[:-1]) @ TRUTH[1:]
+    T_odom = [np.eye(4)]
+    for step in steps:
+        T_odom.append(T_odom[-1] @ step @ drift)
+    found = with_odometry(PARTS, fragments(T_odom), never)
+    np.testing.assert_array_equal(found.poses, PARTS.poses)
+    np.testing.assert_array_equal(found.component, PARTS.component)
+    assert set(reasons(found).values()) == {'odometry_drifts'}
+    count = len(PARTS.edges)
+    assert found.edges.verdict[:count].tolist() == PARTS.edges.verdict.tolist()
+    assert not found.edges.used[count:].any()
+
+
+def carried(after: int) -> list[np.ndarray]:
+    """Return odometry of a robot that was carried away after a fragment."""
+    away = np.linalg.inv(TRUTH[after]) @ TRUTH[after + 1]
+    return [*TRUTH[:after + 1], *(TRUTH[after] @ np.linalg.inv(away) @ np.linalg.inv(
+        TRUTH[after]) @ TRUTH[after + 1:])]
+
+
+def test_a_robot_carried_within_a_part_costs_one_edge() -> None:
+    found = with_odometry(PARTS, fragments(carried(1)), never)
+    assert_true(found)
+    assert reasons(found)[1, 2] == 'odometry_inconsistent'
+    assert list(reasons(found).values()).count('odometry') == COUNT - 2
+
+
+def test_a_robot_carried_between_parts_links_none_where_the_sensors_contradict() -> None:
+    asked = []
+
+    def contradict(i: int, j: int, T_i_j: FloatArray, sigma: float) -> bool:
+        asked.append((i, j))
+        return (i, j) == (3, 4)
+
+    found = with_odometry(PARTS, fragments(carried(3)), contradict)
+    assert (3, 4) in asked
+    assert reasons(found)[3, 4] == 'odometry_contradicted'
+    assert found.component.tolist() == [1, 1, 1, 1, 0, 0, 0, 0, 0]
+    assert not found.edges.used[found.edges.reason == 'odometry_contradicted'].any()
+
+
+def wall(distance: float) -> FragmentFeatures:
+    """Return a wall ahead of a sensor."""
+    x, y = np.meshgrid(np.arange(-1, 1, 0.05), np.arange(-1, 1, 0.05))
+    points = torch.from_numpy(np.stack([x, y, np.full_like(x, distance)], -1).reshape(-1, 3))
+    return FragmentFeatures(
+        points.float(), torch.zeros(len(points), 3), torch.zeros(len(points), 1), torch.zeros(3))
+
+
+def test_sensors_contradict_where_one_saw_through_what_the_other_has() -> None:
+    contradict = sensors_contradict([wall(2.0), wall(2.0), wall(1.0)], 0.05)
+    assert not contradict(0, 1, np.eye(4), 0.01)
+    assert contradict(0, 2, np.eye(4), 0.01)
+    # What is not known better than this may be so.
+    assert not contradict(0, 2, np.eye(4), 0.6)
+    turned = np.eye(4)
+    turned[:3, :3] = Rotation.from_euler('y', np.pi).as_matrix()
+    assert not contradict(0, 2, turned, 0.01)
+
+
+def placed(component: list[int]) -> Registration:
+    """Return a registration with the true poses and these components."""
+    labels = np.array(component)
+    poses = np.where((labels >= 0)[:, None, None], TRUTH[:len(labels)], np.nan)
+    return Registration(
+        poses=poses, placed=labels >= 0, component=labels, covariances=np.zeros((0, 6, 6)),
+        edges=Edges.of([]), reason=np.full(len(labels), '', object), seconds={})
+
+
+def test_map_to_odom_puts_the_last_placed_fragment_where_it_was_registered() -> None:
+    T_odom = [np.linalg.inv(TRUTH[k]) for k in range(5)]
+    some = fragments(T_odom)
+    some[4] = replace(some[4], T_odom_fragment=None)
+    assert map_from_odom(placed([-1] * 5), some) is None
+    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), some)
+    assert T_map_odom is not None
+    np.testing.assert_allclose(T_map_odom @ T_odom[2], TRUTH[2], atol=1e-9)
+    early = [replace(f, stamp_ns=-f.stamp_ns) for f in some]
+    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), early)
+    assert T_map_odom is not None
+    np.testing.assert_allclose(T_map_odom @ T_odom[0], TRUTH[0], atol=1e-9)
