@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from mvreg_ros.cache import Cache, features_key, MemoryCache, method_key
 from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.gpu_memory import shortage_explained
 from mvreg_ros.methods.method import Method, Stopwatch
-from mvreg_ros.methods.pretrained import method_from
+from mvreg_ros.methods.pretrained import method_from, weights_file
 from mvreg_ros.multiview.centering import centered, restored
+from mvreg_ros.multiview.odometry_links import sensors_contradict, with_odometry
 from mvreg_ros.multiview.optimization import optimize_poses
 from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.multiview.refinement import refine_edges
@@ -41,6 +44,7 @@ class MultiviewRegistration:
     Registers point-cloud fragments in one common frame.
 
     parameters: the rows of the parameter table that it was built with. method: what they chose.
+    cache: spares features and pairs that an earlier call has computed.
     """
 
     def __init__(self, parameters: dict[str, Value], method: Method) -> None:
@@ -48,6 +52,8 @@ class MultiviewRegistration:
         self.parameters = parameters
         self.method = method
         self.voxel_size = float(parameters['voxel_size'])
+        self.cache: Cache = MemoryCache()
+        self._method_key = method_key(parameters, weights_file(str(parameters['weights'])))
 
     @classmethod
     def from_pretrained(cls: type[Pipeline], **parameters: object) -> Pipeline:
@@ -60,6 +66,7 @@ class MultiviewRegistration:
         values = checked(parameters)
         return cls(values, method_from(values))
 
+    @shortage_explained()
     def register(
         self, clouds: Sequence[NDArray | Fragment], progress: Progress = no_progress
     ) -> Registration:
@@ -67,7 +74,8 @@ class MultiviewRegistration:
         Return one pose T_map_fragment for each cloud that can be placed.
 
         clouds: (N, 3) arrays in metres, each in a frame of its own, or `Fragment`s. Raises
-        InputError where there are fewer than two or one of them is too small.
+        InputError where there are fewer than two or one of them is too small, and where the memory
+        of a GPU does not suffice.
         """
         given = [self.prepare(as_fragment(cloud, k)) for k, cloud in enumerate(clouds)]
         if len(given) < 2:
@@ -77,6 +85,10 @@ class MultiviewRegistration:
         with watch('features'):
             features = self.describe(fragments, progress)
         graph = self.solve(features, watch, progress)
+        if any(fragment.T_odom_fragment is not None for fragment in fragments):
+            with watch('odometry'):
+                graph = with_odometry(
+                    graph, fragments, sensors_contradict(features, self.voxel_size))
         poses, edges = graph.poses, graph.edges
         covariances = np.full((len(fragments), 6, 6), np.nan)
         if self.parameters['refine']:
@@ -85,6 +97,7 @@ class MultiviewRegistration:
                 poses, covariances = optimize_poses(poses, graph.component, edges)
         poses, covariances, edges = restored(poses, covariances, edges, np.stack(centers))
         placed = graph.component >= 0
+        self.cache.settle()
         return Registration(
             poses=in_gauge(poses, graph.component, given), placed=placed,
             component=graph.component, covariances=covariances, edges=edges,
@@ -111,8 +124,13 @@ class MultiviewRegistration:
         self, fragments: Sequence[Fragment], progress: Progress = no_progress
     ) -> list[FragmentFeatures]:
         """Return the keypoints and descriptors of prepared fragments."""
+        def described(fragment: Fragment) -> FragmentFeatures:
+            key = features_key(self._method_key, fragment)
+            known = self.cache.recall(key, lambda: self.method.descriptor(fragment))
+            return replace(known, key=key)
+
         features = []
-        for feature in ordered_map(self.method.descriptor, fragments, self.method.workers):
+        for feature in ordered_map(described, fragments, self.method.workers):
             features.append(feature)
             progress('features', len(features), len(fragments))
         return features
@@ -123,7 +141,7 @@ class MultiviewRegistration:
     ) -> Synchronization:
         """Return the pose graph of described fragments."""
         tau_p = float(self.parameters['min_confidence'])
-        return self.method.solve(features, tau_p, watch, progress)
+        return self.method.solve(features, tau_p, watch, progress, self.cache)
 
 
 def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
@@ -160,11 +178,16 @@ def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
 def in_gauge(
     poses: FloatArray, component: NDArray[np.int64], fragments: Sequence[Fragment]
 ) -> FloatArray:
-    """Return the poses with the first fragment of each component at its prior, or identity."""
+    """
+    Return the poses with the first fragment of each component at its prior, or identity.
+
+    Without a prior odometry will do: the map then begins as the odometry's frame, upright.
+    """
     result = poses.copy()
     for label in range(component.max(initial=-1) + 1):
         nodes = np.flatnonzero(component == label)
-        prior = fragments[nodes[0]].T_map_fragment
+        first = fragments[nodes[0]]
+        prior = first.T_odom_fragment if first.T_map_fragment is None else first.T_map_fragment
         gauge = np.eye(4) if prior is None else prior
         result[nodes] = gauge @ np.linalg.inv(poses[nodes[0]]) @ poses[nodes]
     return result

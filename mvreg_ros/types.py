@@ -70,13 +70,14 @@ class FragmentFeatures:
 
     points: (N, 3) float32 in the fragment's frame. normals: (N, 3) float32, unit length.
     descriptors: (N, D) float32, rows of unit length, or zero for a point without neighbours.
-    sensor_origin: (3,) float32.
+    sensor_origin: (3,) float32. key: says all that they depend on, '' where that is not known.
     """
 
     points: Tensor
     normals: Tensor
     descriptors: Tensor
     sensor_origin: Tensor
+    key: str = ''
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
+from mvreg_ros.cache import Cache, MemoryCache, pair_key
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
@@ -46,11 +48,11 @@ class ConsistencyMethod:
 
     def solve(
         self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,
-        progress: Progress,
+        progress: Progress, cache: Cache,
     ) -> Synchronization:
         """Return the poses of described fragments, see `Method`."""
         with watch('pairs'):
-            edges = Edges.of(self.register_pairs(features, progress))
+            edges = Edges.of(self.register_pairs(features, progress, cache))
         with watch('synchronization'):
             graph = synchronize(
                 len(features), edges, min_confidence,
@@ -60,14 +62,19 @@ class ConsistencyMethod:
         return graph
 
     def register_pairs(
-        self, features: Sequence[FragmentFeatures], progress: Progress = no_progress
+        self, features: Sequence[FragmentFeatures], progress: Progress = no_progress,
+        cache: Cache | None = None,
     ) -> list[PairRegistration]:
         """Return the relative pose of each pair of fragments."""
+        known = cache or MemoryCache()
         pairs = list(combinations(range(len(features)), 2))
 
         def register(pair: tuple[int, int]) -> PairRegistration:
             i, j = pair
-            return self.register_pair(i, j, features[i], features[j])
+            found = known.recall(
+                pair_key(features[i], features[j]),
+                lambda: self.register_pair(i, j, features[i], features[j]))
+            return replace(found, i=i, j=j)
 
         registrations = []
         for registration in ordered_map(register, pairs, self.workers):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import TypeVar
 
+from mvreg_ros.cache import Cache
 from mvreg_ros.device import autocast
 from mvreg_ros.features.cylinder_descriptor import CylinderDescriptor
 from mvreg_ros.features.cylinder_network import CylinderNetwork
@@ -83,9 +84,13 @@ class LearnedMethod:
     @torch.inference_mode()
     def solve(
         self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,
-        progress: Progress,
+        progress: Progress, cache: Cache,
     ) -> Synchronization:
-        """Return the poses of described fragments by Alg. 1, see `Method`."""
+        """
+        Return the poses of described fragments by Alg. 1, see `Method`.
+
+        Pairs are not kept: each round registers them with the weights of the round before.
+        """
         config = Algorithm1Config(prune=min_confidence)
         with watch('pairs'):
             gamma = self.correspondences(features, progress)

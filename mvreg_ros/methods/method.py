@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import time
 from typing import Protocol
 
+from mvreg_ros.cache import Cache
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.types import FragmentFeatures, Progress
@@ -42,10 +43,10 @@ class Method(Protocol):
 
     def solve(
         self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,
-        progress: Progress,
+        progress: Progress, cache: Cache,
     ) -> Synchronization:
         """
         Return the poses, in the stages 'pairs' and 'synchronization'.
 
-        min_confidence: tau_p, edges below are pruned.
+        min_confidence: tau_p, edges below are pruned. cache: of pairs.
         """

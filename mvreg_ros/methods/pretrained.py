@@ -65,6 +65,11 @@ def method_from(parameters: Mapping[str, Value]) -> Method:
     return consistency_method(pretrained, voxel_size, device, engine)
 
 
+def weights_file(path: str) -> Path:
+    """Return the file that the parameter weights names; without one that of the package."""
+    return Path(path).expanduser() if path else SHIPPED
+
+
 @dataclass(frozen=True)
 class Pretrained:
     """The network of the paper, and the confidence block of method `consistency`."""
@@ -94,7 +99,7 @@ def load_pretrained(path: str, features: str, needed: Sequence[str]) -> Pretrain
     if not path and features == 'fcgf':
         raise InputError('features fcgf needs weights, which are not in the package: name a file '
                          'that mvreg weights convert or mvreg train made')
-    file = Path(path).expanduser() if path else SHIPPED
+    file = weights_file(path)
     weights = load_weights(file)
     held = parts_of(weights.tensors)
     config = weights.config

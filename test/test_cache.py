@@ -1,0 +1,220 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A second registration computes what is new, and its result is that of a fresh run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+import sqlite3
+
+from mvreg_ros import MultiviewRegistration
+from mvreg_ros.cache import Cache, MemoryCache
+from mvreg_ros.session.cache import SessionCache
+from mvreg_ros.types import Fragment, Registration, RegistrationCancelled
+import numpy as np
+import pytest
+from small_scene import fragments, VOXEL_SIZE
+from tiny_network import write_weights
+import torch
+
+CLOUDS, _ = fragments()
+CPU = torch.device('cpu')
+
+
+class Counting:
+    """Counts the calls of a function."""
+
+    def __init__(self, function: Callable) -> None:
+        """Count calls of `function`."""
+        self.function = function
+        self.calls = 0
+
+    def __call__(self, *args: object) -> object:
+        """Call the function."""
+        self.calls += 1
+        return self.function(*args)
+
+
+def pipeline(cache: Cache | None = None, **parameters: object) -> MultiviewRegistration:
+    """Return a pipeline that counts, in place of its descriptor and its register_pair."""
+    result = MultiviewRegistration.from_pretrained(
+        voxel_size=VOXEL_SIZE, device='cpu', **parameters)
+    result.cache = cache or result.cache
+    for name in {'descriptor', 'register_pair'} & vars(result.method).keys():
+        setattr(result.method, name, Counting(getattr(result.method, name)))
+    return result
+
+
+def calls(registration: MultiviewRegistration) -> tuple[int, int]:
+    """Return how many fragments were described and pairs registered since the last time."""
+    found = []
+    for name in ('descriptor', 'register_pair'):
+        counter = getattr(registration.method, name, Counting(print))
+        found.append(counter.calls)
+        counter.calls = 0
+    return found[0], found[1]
+
+
+def assert_equal(found: Registration, expected: Registration) -> None:
+    """Check that all but the seconds is the same, bit for bit."""
+    for name in ('poses', 'covariances', 'component', 'placed', 'reason'):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    for field in fields(found.edges):
+        np.testing.assert_array_equal(
+            getattr(found.edges, field.name), getattr(expected.edges, field.name))
+
+
+@pytest.fixture(scope='module')
+def fresh() -> Registration:
+    """Return the registration of all clouds by a pipeline that knows nothing."""
+    registration = pipeline()
+    result = registration.register(CLOUDS)
+    assert calls(registration) == (5, 10)
+    return result
+
+
+def test_a_second_call_computes_what_is_new(fresh: Registration) -> None:
+    registration = pipeline()
+    registration.register(CLOUDS[:3])
+    assert calls(registration) == (3, 3)
+    assert_equal(registration.register(CLOUDS), fresh)
+    assert calls(registration) == (2, 7)
+    assert_equal(registration.register(CLOUDS), fresh)
+    assert calls(registration) == (0, 0)
+
+
+def test_order_and_other_content_are_told_apart(fresh: Registration) -> None:
+    registration = pipeline()
+    registration.register(CLOUDS)
+    calls(registration)
+    backwards = registration.register(CLOUDS[::-1])
+    assert calls(registration) == (0, 10)  # T_j_i is another question than T_i_j
+    assert_equal(backwards, pipeline().register(CLOUDS[::-1]))
+    moved = [Fragment(CLOUDS[0], sensor_origin=np.ones(3, np.float32)), *CLOUDS[1:]]
+    registration.register(CLOUDS)
+    calls(registration)
+    registration.register(moved)
+    assert calls(registration) == (1, 4)
+
+
+def test_memory_holds_what_the_last_registration_used() -> None:
+    registration = pipeline()
+    registration.register(CLOUDS)
+    registration.register(CLOUDS[:2])
+    calls(registration)
+    registration.register(CLOUDS)
+    assert calls(registration) == (3, 9)
+
+
+def test_what_was_computed_before_a_cancellation_is_known() -> None:
+    registration = pipeline()
+
+    def cancel(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ('pairs', 4):
+            raise RegistrationCancelled('cancelled')
+
+    with pytest.raises(RegistrationCancelled):
+        registration.register(CLOUDS, cancel)
+    assert calls(registration)[0] == 5
+    registration.register(CLOUDS)
+    described, registered = calls(registration)
+    assert described == 0 and registered <= 6
+
+
+def test_a_restart_computes_what_is_new(
+    tmp_path: Path, fresh: Registration, caplog: pytest.LogCaptureFixture,
+) -> None:
+    for count, expected in ((3, (3, 3)), (5, (2, 7)), (5, (0, 0))):
+        with closing(SessionCache(tmp_path, CPU)) as cache:
+            registration = pipeline(cache)
+            result = registration.register(CLOUDS[:count])
+            assert calls(registration) == expected
+    assert_equal(result, fresh)
+    assert caplog.records == []
+
+
+def test_a_process_that_was_killed_loses_a_second_of_work_at_most(tmp_path: Path) -> None:
+    registration = pipeline(SessionCache(tmp_path, CPU))
+    registration.register(CLOUDS)  # and not closed
+    with closing(SessionCache(tmp_path, CPU)) as cache:
+        again = pipeline(cache)
+        again.register(CLOUDS)
+        assert calls(again) == (0, 0)
+
+
+@pytest.mark.parametrize('method', ['consistency', 'lmpcr'])
+def test_the_features_of_a_network_come_back_and_other_weights_have_others(
+    tmp_path: Path, method: str,
+) -> None:
+    write_weights(tmp_path / 'one.safetensors', VOXEL_SIZE)
+    write_weights(tmp_path / 'other.safetensors', 2 * VOXEL_SIZE)
+    learned = partial(
+        pipeline, features='fcgf', method=method, min_confidence=0.0, refine=False)
+    with closing(SessionCache(tmp_path, CPU)) as cache:
+        registration = learned(cache, weights=str(tmp_path / 'one.safetensors'))
+        expected = registration.register(CLOUDS[:3])
+        assert calls(registration)[0] == 3
+        again = learned(cache, weights=str(tmp_path / 'one.safetensors'))
+        assert_equal(again.register(CLOUDS[:3]), expected)
+        assert not any(calls(again))
+        other = learned(cache, weights=str(tmp_path / 'other.safetensors'))
+        other.register(CLOUDS[:3])
+        assert calls(other)[0] == 3
+
+
+def damaged_value(path: Path) -> None:
+    """Change a byte of a pair, as a bad disk would."""
+    with closing(sqlite3.connect(path)) as database, database:
+        key, value = database.execute(
+            'SELECT key, value FROM results ORDER BY length(value) LIMIT 1').fetchone()
+        value = value[:-1] + bytes([value[-1] ^ 1])
+        database.execute('UPDATE results SET value = ? WHERE key = ?', (value, key))
+
+
+@pytest.mark.parametrize(('damage', 'expected', 'log'), [
+    (damaged_value, (0, 1), 'a result is damaged and is computed again'),
+    (lambda path: path.write_bytes(b'rubbish' * 1000), (5, 10), 'the damaged file is now'),
+    (lambda path: path.write_bytes(b''), (5, 10), ''),
+    (lambda path: path.write_bytes(path.read_bytes()[:100]), (5, 10), 'the damaged file is now'),
+])
+def test_a_damaged_cache_is_computed_again_and_kept(
+    tmp_path: Path, fresh: Registration, caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None], expected: tuple[int, int], log: str,
+) -> None:
+    with closing(SessionCache(tmp_path, CPU)) as cache:
+        pipeline(cache).register(CLOUDS)
+    damage(tmp_path / 'cache.sqlite')
+    with closing(SessionCache(tmp_path, CPU)) as cache:
+        registration = pipeline(cache)
+        assert_equal(registration.register(CLOUDS), fresh)
+        assert calls(registration) == expected
+        assert log in caplog.text and bool(caplog.records) == bool(log)
+    with closing(SessionCache(tmp_path, CPU)) as cache:
+        registration = pipeline(cache)
+        registration.register(CLOUDS)
+        assert calls(registration) == (0, 0)
+
+
+def test_without_a_disk_everything_is_computed_and_the_log_says_so(
+    tmp_path: Path, fresh: Registration, caplog: pytest.LogCaptureFixture,
+) -> None:
+    with closing(SessionCache(tmp_path / 'not' / 'there', CPU)) as cache:
+        registration = pipeline(cache)
+        assert_equal(registration.register(CLOUDS), fresh)
+        assert calls(registration) == (5, 10)
+    assert 'unable to open database file' in caplog.text
+
+
+def test_features_without_a_key_are_never_known() -> None:
+    cache, found = MemoryCache(), Counter()
+    features = MultiviewRegistration.from_pretrained(
+        voxel_size=VOXEL_SIZE, device='cpu').method.descriptor(Fragment(CLOUDS[0]))
+    assert features.key == ''
+    for _ in range(2):
+        cache.recall(features.key, lambda: found.update('x') or features)
+    assert found['x'] == 2
