@@ -17,6 +17,7 @@ CURES = {
     'bad_stamp': 'keep header.stamp.nanosec below 1000000000',
     'stamp_repeated': 'stamp each fragment with the time it was taken, or call ~/reset first',
     'buffer_full': 'raise max_fragments or call ~/reset',
+    'lost': 'publish with history keep_all (ros2 bag play: see docs/bags.md), or slower',
     'paused': 'call ~/pause with false to take fragments again',
     'no_transform': 'publish odometry on /tf, and the mount of the camera, up to prior.frame',
     'disk': 'free or mend the disk of session.directory and send the fragment again',

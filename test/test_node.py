@@ -144,7 +144,7 @@ def test_each_refusal_is_counted_by_its_reason_and_named_with_its_cure(
 ) -> None:
     empty_node.publish(FRAGMENTS[:1])
     clouds = bad_clouds()
-    others = {'paused', 'buffer_full', 'no_transform', *DISK}
+    others = {'paused', 'buffer_full', 'lost', 'no_transform', *DISK}
     assert clouds.keys() | others == CURES.keys()
     clouds['no_xyz'].header.stamp.sec = 99  # not a repeated stamp
     for cloud in clouds.values():

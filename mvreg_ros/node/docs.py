@@ -21,7 +21,7 @@ from mvreg_ros.node.interface import (
 )
 from mvreg_ros.parameters import Parameter, PARAMETERS, Value
 from mvreg_ros.refusal import CURES
-from rclpy.qos import QoSProfile
+from rclpy.qos import HistoryPolicy, QoSProfile
 import yaml
 
 HEADER = '# Every parameter with its default; written by python -m mvreg_ros.node.docs.'
@@ -93,9 +93,10 @@ def _type_name(kind: type) -> str:
 
 
 def _qos_text(qos: QoSProfile) -> str:
+    history = 'keep all' if qos.history == HistoryPolicy.KEEP_ALL else f'last {qos.depth}'
     return ', '.join([
         qos.reliability.name.lower().replace('_', ' '),
-        qos.durability.name.lower().replace('_', ' '), f'last {qos.depth}'])
+        qos.durability.name.lower().replace('_', ' '), history])
 
 
 def _allowed(parameter: Parameter) -> str:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from nav_msgs.msg import Path
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-# Fragments are few, large and precious: best effort loses clouds above half a megabyte.
-FRAGMENTS = QoSProfile(depth=50)
+# Fragments are few, large and precious. Best effort loses clouds above half a megabyte; keep last
+# drops in silence what comes faster than it is taken.
+FRAGMENTS = QoSProfile(history=HistoryPolicy.KEEP_ALL)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 STATUS = QoSProfile(depth=10)
 DEPTH_FRAMES = QoSProfile(depth=20)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import fields, replace
 from functools import partial
 
@@ -50,7 +51,8 @@ class Odometry:
             for each in fields(FusionConfig) if each.name != 'voxel_size'})
         self._builders: dict[str, FragmentBuilder] = {}
         self.subscription = node.create_subscription(
-            DEPTH_INPUT.type, DEPTH_INPUT.name, self._on_frame, DEPTH_INPUT.qos,
+            DEPTH_INPUT.type, DEPTH_INPUT.name, self._on_frame,
+            copy(DEPTH_INPUT.qos),  # overrides are written into it
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def locate(self, fragment: Fragment) -> None:

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from copy import copy
 import sys
 import traceback
 from typing import Any
 
 from mvreg_ros.data.point_cloud2 import points_from_cloud
 from mvreg_ros.data.stamps import nanoseconds_from_stamp
+from mvreg_ros.device import select_device
+from mvreg_ros.node.auto_register import AutoRegister
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
 from mvreg_ros.node.interface import INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
 from mvreg_ros.node.job import Job
@@ -25,10 +28,12 @@ from mvreg_ros.node.status import status
 from mvreg_ros.node.watchdog import Watchdog
 from mvreg_ros.refusal import CURES, Refusal
 from mvreg_ros.register import MultiviewRegistration
+from mvreg_ros.session.cache import SessionCache
 from mvreg_ros.session.session import expanded
 from mvreg_ros.types import Fragment, InputError, Progress, RegistrationCancelled
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
@@ -51,6 +56,7 @@ class RegistrationNode(StoppableNode):
         self._changed = self.create_guard_condition(self._publish_status)
         self._job = Job(self, self._changed.trigger)
         self._saving = Job(self, self._changed.trigger)
+        self._auto_register = AutoRegister(self, self._job, self._register_unasked)
         # One logger for each reason, because throttling is by logger and line.
         self._refusal_loggers = {reason: self.get_logger().get_child(reason) for reason in CURES}
         self._broadcaster = StaticTransformBroadcaster(self)
@@ -68,8 +74,10 @@ class RegistrationNode(StoppableNode):
             self.create_service(
                 service.type, service.name, callbacks[service.name], callback_group=jobs)
         self._subscription = self.create_subscription(
-            INPUT.type, INPUT.name, self._on_cloud, INPUT.qos,
+            INPUT.type, INPUT.name, self._on_cloud,
+            copy(INPUT.qos),  # overrides are written into it
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_message_lost),
         )
         self._watchdog = Watchdog(self, self._subscription, INPUT.name)
         self._odometry = (
@@ -131,9 +139,15 @@ class RegistrationNode(StoppableNode):
                 'fragments have stamp zero: their poses in ~/path cannot be told apart; set '
                 'header.stamp', once=True)
         self._changed.trigger()
+        self._auto_register.look(len(self._buffer.fragments))
 
-    def _refuse(self, refusal: Refusal) -> None:
-        self._buffer.refused[refusal.reason] += 1
+    def _on_message_lost(self, event: Any) -> None:
+        self._refuse(
+            Refusal('lost', f'{event.total_count} were overwritten before they could be sent'),
+            event.total_count_change)
+
+    def _refuse(self, refusal: Refusal, count: int = 1) -> None:
+        self._buffer.refused[refusal.reason] += count
         self._refusal_loggers[refusal.reason].warning(
             f'cloud refused: {refusal}', throttle_duration_sec=5.0)
         self._changed.trigger()
@@ -143,24 +157,32 @@ class RegistrationNode(StoppableNode):
     ) -> Trigger.Response:
         if self._odometry is not None and self._job.stage is None:
             self._odometry.close_fragments()
-        fragments = tuple(self._buffer.fragments)
+        fragments, session = tuple(self._buffer.fragments), self._buffer.session
+        device = select_device(self.get_parameter('device').value)
 
         def register(progress: Progress) -> tuple[Result, dict[str, Any]]:
-            if len(fragments) < 2:
+            if session is None or len(fragments) < 2:
                 raise InputError(
                     f'{len(fragments)} fragments held, two are needed: publish them on '
                     f'{self._subscription.topic_name}')
             self._registration.parameters.update(parameter_values(self, core=True))
-            result = Result(self._registration.register(fragments, progress), fragments)
+            with closing(SessionCache(session.folder, device)) as self._registration.cache:
+                result = Result(self._registration.register(fragments, progress), fragments)
             return result, self._messages(result)
 
+        if self._job.stage is None:
+            self._auto_register.begun(len(fragments))
         with self._answering(response):
             self._result, outputs = await self._job.run(register)
             self._publish(outputs)
             self._publish_tf(outputs['~/poses'].header)
             response.message = summary(self._result.registration)
             self.get_logger().info(response.message)
+        self._auto_register.look(len(self._buffer.fragments))
         return response
+
+    async def _register_unasked(self) -> None:
+        await self._on_register(Trigger.Request(), Trigger.Response())
 
     async def _on_save(
         self, _: Trigger.Request, response: Trigger.Response,
@@ -188,6 +210,7 @@ class RegistrationNode(StoppableNode):
             self.get_logger().warning(response.message)
         if self._odometry is not None:
             self._odometry.reset()
+        self._auto_register.begun(0)
         self._result = NOTHING
         outputs = self._messages(NOTHING)
         self._publish(outputs)
