@@ -151,6 +151,12 @@ PARAMETERS = (
         minimum=0.1, maximum=1000.0, read_only=True, node_only=True,
     ),
     Parameter(
+        'auto_register.every', 0,
+        'Register without being asked after so many accepted fragments; while a registration runs '
+        'the next waits. 0: only when ~/register is called.',
+        minimum=0, maximum=1000000, node_only=True,
+    ),
+    Parameter(
         'session.directory', '~/.ros/mvreg',
         'Folder of the sessions: session_0001, ... hold the fragments that were accepted and, in '
         'numbered folders, what ~/save writes. A node that is started again goes on with the '
