@@ -40,7 +40,7 @@ class CylinderConfig:
     out_channels: int = 64
     fpfh_channels: int = 32
     fpfh_weight: float = 0.7
-    similarity: float = 0.7
+    similarity: float = 0.65
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
