@@ -193,8 +193,27 @@ def test_the_network_begins_with_the_principal_components() -> None:
     # The best eight directions of all: the same energy as the eight largest singular values.
     energy = torch.linalg.svdvals(x)[:8].square().sum() / 9
     torch.testing.assert_close(projected.square().sum(), energy, rtol=1e-3, atol=0)
+    learned, plain = network(inputs).split([8, config.fpfh_channels], 1)
+    length = (1 + config.fpfh_weight**2) ** -0.5
     torch.testing.assert_close(
-        network(inputs), torch.nn.functional.normalize(projected, dim=1), atol=1e-6, rtol=0)
+        learned, length * torch.nn.functional.normalize(projected, dim=1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        plain.norm(dim=1), torch.full((len(plain),), length * config.fpfh_weight))
+
+
+def test_of_the_fpfh_the_principal_components_stay() -> None:
+    """Uncorrelated, each with the root of its variance, so that none of them rules."""
+    network = CylinderNetwork(CylinderConfig(fpfh_channels=4))
+    fpfh = network.whitening.shape[1]
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(fpfh, fpfh, generator=generator)).Q
+    inputs = torch.zeros(5000, network.config.in_channels)
+    spread = torch.linspace(0.1, 2, fpfh)
+    inputs[:, :fpfh] = (torch.randn(5000, fpfh, generator=generator) * spread) @ axes.T
+    network.begin_with(inputs)
+    left = (inputs[:, :fpfh] @ network.whitening.T).T.cov()
+    largest = torch.linalg.eigvalsh(inputs[:, :fpfh].T.cov())[-4:].sqrt()
+    torch.testing.assert_close(left, torch.diag(largest), atol=0.02, rtol=0.02)
 
 
 @pytest.mark.parametrize('wrong', [
