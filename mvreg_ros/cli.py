@@ -28,6 +28,7 @@ examples:
   mvreg register scans/ --out result
   mvreg register a.ply b.ply c.pcd --voxel-size 0.05 --out result
   mvreg register rosbag2_2026_05_01 --topic /robot/fragments --out result
+  mvreg register ~/.ros/mvreg/session_0001 --out result
   mvreg evaluate 3dmatch data/3dmatch --scenes hotel3 --out evaluation
   mvreg simulate --out rooms --scenes 2 --seed 7
   mvreg train features --config config/training/features_fcgf_cpu.yaml
@@ -39,7 +40,8 @@ Register point clouds that overlap, each in a frame of its own, into one map.
 
 INPUT is a .ply or .pcd file, a folder of them (in the natural order of names), or a scene of
 3DMatch. Or INPUT is one rosbag2, by its folder or its .mcap or .db3 file: the PointCloud2 messages
-of a topic are taken, and refused, as the node does it; no ROS is needed. Units are metres.
+of a topic are taken, and refused, as the node does it; no ROS is needed. Or it is the folder of
+one session of the node, such as ~/.ros/mvreg/session_0001. Units are metres.
 DIR gets poses.tum, graph.g2o, graph.json (Open3D PoseGraph), map.ply, fragments.csv, config.yaml
 and report.html.
 """
@@ -69,6 +71,8 @@ Each scene is a flat, in the layout of 3DMatch, and SCENE.png shows it: fragment
 images with the errors of the sensor. A seed is a flat: with the same options it gives the same
 scene, and no two seeds share a room. That is how rooms are held out: seeds 900 to 999 are for
 validation, from 1000 on for training.
+A bag has /fragments, odometry on /tf (odom -> camera) and /ground_truth; docs/bags.md tells how to
+play it.
 """
 WEIGHTS = """
 Look into published checkpoints, and make files of weights of them. No code in them is run.
@@ -122,6 +126,8 @@ def build_parser() -> ArgumentParser:
                           help='scene k has seed S + k; default: 0')
     simulate.add_argument('--rooms', type=int, default=4, metavar='N', help='default: 4')
     simulate.add_argument('--fragments', type=int, default=30, metavar='N', help='default: 30')
+    simulate.add_argument('--bag', action='store_true',
+                          help='a rosbag2 of each scene in place of the layout of 3DMatch')
     simulate.add_argument('--jobs', type=int, default=1, metavar='N',
                           help='scenes simulated at the same time; default: 1')
     _add_out(simulate)

@@ -92,7 +92,7 @@ def test_a_bag_gives_what_the_node_gives_bit_for_bit(
     assert register(bag, '--out', out) == 0
     assert (out / 'graph.json').read_text() == graph
     listed = capsys.readouterr().out
-    assert f'refused: {len(refused)} messages' in listed
+    assert f'refused: {len(refused)}\n' in listed
     for index, reason in enumerate(refused, 1):
         assert f'message {index}: {reason}: ' in listed
         assert CURES[reason] in listed

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 import time
 
 from mvreg_ros.commands.console import ProgressReport, say
@@ -14,32 +15,48 @@ from mvreg_ros.data.bags import is_bag, read_bag
 from mvreg_ros.data.clouds import input_files, read_fragments
 from mvreg_ros.data.files import new_folder
 from mvreg_ros.data.outputs import write_files
+from mvreg_ros.refusal import Refusal
 from mvreg_ros.register import MultiviewRegistration
-from mvreg_ros.types import Fragment, Registration, Verdict
+from mvreg_ros.session.stored import is_session, read_session, usable
+from mvreg_ros.types import Fragment, Progress, Registration, Verdict
 import numpy as np
+
+# Returns fragments, and why others were refused.
+Reader = Callable[
+    [MultiviewRegistration, Progress], tuple[list[Fragment], Sequence[str | Refusal]]]
 
 
 def run(args: Namespace) -> None:
     """Register the inputs and write the results; raises InputError."""
     begin = time.monotonic()
-    bag = args.inputs[0] if len(args.inputs) == 1 and is_bag(args.inputs[0]) else None
-    files = [] if bag else input_files(args.inputs)
+    read = reader(args.inputs, args.topic)
     parameters = parameter_values(args)
     registration = MultiviewRegistration.from_pretrained(**parameters)
     with new_folder(args.out) as folder:
         progress = ProgressReport()
-        if bag:
-            fragments, refused = read_bag(
-                bag, args.topic, registration.prepare, registration.voxel_size, progress)
-        else:
-            fragments, refused = read_fragments(files, registration.prepare, progress), []
+        fragments, refused = read(registration, progress)
         result = registration.register(fragments, progress)
         progress.close()
         write_files(folder, fragments, result, parameters)
     say(summary(fragments, result))
     if refused:
-        say('\n  '.join([f'refused: {len(refused)} messages', *refused]))
+        say('\n  '.join([f'refused: {len(refused)}', *map(str, refused)]))
     say(f'wrote {args.out} in {time.monotonic() - begin:.1f} s')
+
+
+def reader(inputs: Sequence[Path], topic: str) -> Reader:
+    """Return what reads the inputs; raises InputError where that cannot be done."""
+    path = inputs[0]
+    if len(inputs) == 1 and is_bag(path):
+        return lambda registration, progress: read_bag(
+            path, topic, registration.prepare, registration.voxel_size, progress)
+    if len(inputs) == 1 and is_session(path):
+        content = read_session(path)
+        return lambda registration, _: usable(
+            content, registration.prepare, registration.voxel_size)
+    files = input_files(inputs)
+    return lambda registration, progress: (
+        read_fragments(files, registration.prepare, progress), [])
 
 
 def summary(fragments: Sequence[Fragment], result: Registration) -> str:

@@ -11,6 +11,7 @@ import re
 
 from mvreg_ros.data.bags import is_bag
 from mvreg_ros.data.ply import decode_ply
+from mvreg_ros.session.stored import is_session
 from mvreg_ros.types import Fragment, InputError, no_progress, Progress
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,8 @@ def input_files(paths: Iterable[str | Path]) -> list[Path]:
             raise InputError(f'{path}: no such file or folder')
         if is_bag(path):
             raise InputError(f'{path}: a bag is registered alone, name no other input with it')
+        if is_session(path):
+            raise InputError(f'{path}: a session is registered alone, name no other input with it')
         if not path.is_dir():
             files.append(path)
             continue

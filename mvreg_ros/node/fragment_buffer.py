@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from mvreg_ros.data.acceptance import check_header, thinned
 from mvreg_ros.refusal import CURES, Refusal
 from mvreg_ros.session.session import last_session, Session
+from mvreg_ros.session.stored import numbered, usable
 from mvreg_ros.types import Fragment
 
 
@@ -46,12 +46,7 @@ class FragmentBuffer:
             self.session = Session(folder)
         except Refusal as refusal:
             return [refusal]
-        refusals = list(self.session.found.refusals)
-        for fragment in self.session.found.fragments:
-            try:
-                self._hold(thinned(fragment, self._prepare, self._voxel_size))
-            except Refusal as refusal:
-                refusals.append(refusal)
+        self.fragments, refusals = usable(self.session.found, self._prepare, self._voxel_size)
         return refusals
 
     def reset(self) -> None:
@@ -92,9 +87,5 @@ class FragmentBuffer:
         if self.session is None:
             self.session = Session.create(self._directory)
         self.session.append(fragment)
-        return self._hold(fragment)
-
-    def _hold(self, fragment: Fragment) -> Fragment:
-        id = len(self.fragments)
-        self.fragments.append(replace(fragment, id=id, name=f'fragment_{id:04d}'))
+        self.fragments.append(numbered(fragment, len(self.fragments)))
         return self.fragments[-1]

@@ -9,13 +9,14 @@ How fragments are stored in the folder of a session.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from mvreg_ros.data.acceptance import thinned
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.ply import decode_ply, encode_ply
 from mvreg_ros.refusal import Refusal
@@ -35,8 +36,8 @@ class Content:
     """
     What a session holds.
 
-    fragments: with ids from 0. refusals: what is left out of them, and why. next_number: of a
-    file that is not there yet.
+    fragments: in order. refusals: what is left out of them, and why. next_number: of a file that
+    is not there yet.
     """
 
     fragments: list[Fragment]
@@ -90,7 +91,7 @@ def read_session(folder: Path) -> Content:
         try:
             if entry is None:
                 raise Refusal('damaged', f'{folder / JOURNAL}, line {line}')
-            fragments.append(_fragment(folder, entry, len(fragments)))
+            fragments.append(numbered(_fragment(folder, entry), len(fragments)))
         except Refusal as refusal:
             refusals.append(refusal)
     written = [int(file.stem) for file in (folder / FRAGMENTS).glob('*.ply')
@@ -99,7 +100,29 @@ def read_session(folder: Path) -> Content:
     return Content(fragments, refusals, max([-1, *written, *named]) + 1)
 
 
-def _fragment(folder: Path, entry: Entry, id: int) -> Fragment:
+def usable(
+    content: Content, prepare: Callable[[Fragment], Fragment], voxel_size: float
+) -> tuple[list[Fragment], list[Refusal]]:
+    """
+    Return the fragments of a session thinned by `prepare`, with ids from 0, and what is refused.
+
+    What was written with smaller voxels may have too few points at these.
+    """
+    fragments, refusals = list[Fragment](), list(content.refusals)
+    for fragment in content.fragments:
+        try:
+            fragments.append(numbered(thinned(fragment, prepare, voxel_size), len(fragments)))
+        except Refusal as refusal:
+            refusals.append(refusal)
+    return fragments, refusals
+
+
+def numbered(fragment: Fragment, id: int) -> Fragment:
+    """Return the fragment with its place in the session."""
+    return replace(fragment, id=id, name=f'fragment_{id:04d}')
+
+
+def _fragment(folder: Path, entry: Entry) -> Fragment:
     """Return the fragment of an entry; raises Refusal."""
     path = folder / JOURNAL
     try:
@@ -111,8 +134,8 @@ def _fragment(folder: Path, entry: Entry, id: int) -> Fragment:
             raise ValueError('these are other points than were accepted')
         origin = np.array(entry['sensor_origin'], np.float32)
         return Fragment(
-            points, id=id, stamp_ns=entry['stamp_ns'], frame_id=str(entry['frame_id']),
-            name=f'fragment_{id:04d}', sensor_origin=origin.reshape(3),
+            points, stamp_ns=entry['stamp_ns'], frame_id=str(entry['frame_id']),
+            sensor_origin=origin.reshape(3),
             T_map_fragment=_pose(entry['T_map_fragment']),
             T_odom_fragment=_pose(entry['T_odom_fragment']))
     except FileNotFoundError as error:
