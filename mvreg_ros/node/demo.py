@@ -66,7 +66,7 @@ def evaluate(recording: Recording) -> int:
     """Print the errors, draw the map, and return the exit code."""
     for file in recording.saved.iterdir():
         file.replace(OUT / file.name)
-    shutil.rmtree(recording.saved.parent)
+    shutil.rmtree(OUT / 'session')
     stamps = sorted(recording.poses)
     poses = np.stack([recording.poses[stamp] for stamp in stamps])
     truth = np.stack([recording.truth[stamp] for stamp in stamps])
