@@ -47,5 +47,5 @@ def test_numbers_are_one_or_more(tmp_path: Path, capsys, option: str) -> None:
 def test_a_failure_ends_all_processes(tmp_path: Path) -> None:
     """A scene that cannot be ends the command at once, in the midst of one that takes an hour."""
     with pytest.raises(InputError, match='a seed is 0 or more'):
-        simulate_at_once(tmp_path, [(0, 4, 3600), (-1, 1, 1)], 2)
+        simulate_at_once(tmp_path, [(0, 4, 3600, False), (-1, 1, 1, False)], 2)
     assert not active_children()

@@ -26,7 +26,7 @@ def run(args: Namespace) -> None:
             raise InputError(f'--{name} must be {least} or more')
     require_open3d()
     require_matplotlib()
-    scenes = [(seed, args.rooms, args.fragments)
+    scenes = [(seed, args.rooms, args.fragments, args.bag)
               for seed in range(args.seed, args.seed + args.scenes)]
     with new_folder(args.out) as folder:
         if args.jobs == 1:
@@ -36,14 +36,22 @@ def run(args: Namespace) -> None:
                 progress.close()
         else:
             simulate_at_once(folder, scenes, args.jobs)
-    say(f'wrote {args.out}, with a picture of each scene; '
-        f'try: mvreg evaluate 3dmatch {args.out} --out evaluation')
+    usage = (f'mvreg register {args.out}/{scene_name(args.seed)} --out result' if args.bag
+             else f'mvreg evaluate 3dmatch {args.out} --out evaluation')
+    say(f'wrote {args.out}, with a picture of each scene; try: {usage}')
+
+
+def scene_name(seed: int) -> str:
+    """Return the name of the scene of a seed."""
+    return f'simulated_{seed}'
 
 
 def simulate_scene(
-    folder: Path, seed: int, rooms: int, fragments: int, progress: Progress = no_progress
+    folder: Path, seed: int, rooms: int, fragments: int, bag: bool = False,
+    progress: Progress = no_progress,
 ) -> None:
-    """Write the scene of a seed, and its picture, into `folder`."""
+    """Write the scene of a seed, in the layout of 3DMatch or as a bag, and its picture."""
+    from mvreg_ros.simulate.bag_files import write_bag
     from mvreg_ros.simulate.picture import draw
     from mvreg_ros.simulate.scene_files import write_scene
     from mvreg_ros.simulate.session import record_session
@@ -51,12 +59,18 @@ def simulate_scene(
 
     world = build_world(seed, rooms, fragments)
     session = record_session(world, progress)
-    write_scene(session, folder, f'simulated_{seed}')
-    draw(world, session, folder / f'simulated_{seed}.png')
+    name = scene_name(seed)
+    if bag:
+        write_bag(session, world.T_world_camera, folder / name, seed)
+    else:
+        write_scene(session, folder, name)
+    draw(world, session, folder / f'{name}.png')
 
 
-def simulate_at_once(folder: Path, scenes: list[tuple[int, int, int]], jobs: int) -> None:
-    """Write scenes (seed, rooms, fragments) with `jobs` processes, which end with this one."""
+def simulate_at_once(
+    folder: Path, scenes: list[tuple[int, int, int, bool]], jobs: int
+) -> None:
+    """Write scenes (seed, rooms, fragments, bag) by `jobs` processes, which end with this one."""
     progress = ProgressReport()
     # Fresh processes: threads of torch and Open3D do not live on in a fork. Of an interrupt this
     # process tells the user.
