@@ -18,7 +18,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['evaluation/*.html', 'native/*.c', 'weights/*.safetensors']},
+    package_data={PACKAGE: ['native/*.c', 'report/*.html', 'weights/*.safetensors']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -77,6 +77,8 @@ setup(
             'pydocstyle>=6.3',
             'pytest>=8.2',
             'pytest-xdist>=3.5',
+            # Another DDS, for a test; it has a wheel for this platform only.
+            'roswell>=0.1; sys_platform == "linux" and platform_machine == "x86_64"',
             'ros-ament-flake8>=0.17',
             'ros-ament-lint>=0.17',
             'ros-ament-pep257>=0.17',
