@@ -10,16 +10,19 @@ from html.parser import HTMLParser
 import json
 import re
 
-from mvreg_ros.evaluation.report import confidence_color, report_html
+from mvreg_ros.data.merge import fragment_colors
 from mvreg_ros.evaluation.top_view import top_view, vertical
 from mvreg_ros.parameters import defaults
+from mvreg_ros.reasons import REASONS
+from mvreg_ros.report.histograms import histogram, round_up
+from mvreg_ros.report.registration import confidence_color, report_html, residuals
 from mvreg_ros.types import Fragment, Registration
 import numpy as np
 import pytest
 from results import made_up_registration, NOT_PLACED
 from scipy.spatial.transform import Rotation
 
-VOID = {'meta', 'input', 'br'}
+VOID = {'meta', 'input', 'link'}
 FRAGMENTS, REGISTRATION = made_up_registration()
 
 
@@ -71,8 +74,9 @@ def pictures(page: Page) -> dict:
 
 def test_nothing_is_fetched(page: Page) -> None:
     for element in page.elements:
-        assert not {'src', 'href', 'srcset', 'action'} & set(element), element
-    assert 'url(' not in page.all('style')[0]['text'] and not page.all('link')
+        assert not {'src', 'srcset', 'action'} & set(element), element
+        assert element.get('href', 'data:,') == 'data:,'  # no icon, and none asked for
+    assert 'url(' not in page.all('style')[0]['text']
 
 
 def test_what_came_from_outside_is_text(page: Page) -> None:
@@ -90,12 +94,15 @@ def test_the_numbers_are_there(page: Page) -> None:
 
 def test_edges_and_fragments_say_what_they_are(page: Page) -> None:
     titles = [title['text'] for title in page.all('title')]
-    assert '0 – 1: kept, confidence 0.99, 300 inliers' in titles
-    assert '1 – 3: bridge (low_confidence), confidence 0.60, 40 inliers' in titles
+    assert '0 – 1: kept, confidence 0.99, 300 inliers, 0.0 cm and 0.0° off' in titles
+    assert ('1 – 3: bridge, confidence 0.60, 40 inliers, 0.0 cm and 0.0° off: '
+            f"{REASONS['low_confidence']}") in titles
     assert '3 camera_3' in titles
-    assert len(page.all('circle')) == 5
-    strokes = {line['class']: line['stroke'] for line in page.all('line')}
-    assert strokes == {'kept': confidence_color(0.91), 'bridge': confidence_color(0.6)}
+    assert len(page.all('circle')) == 10  # each on the map and in the graph
+    assert [group['class'] for group in page.all('g') if 'class' in group] == [
+        'bridge', 'kept', 'kept']
+    strokes = [line['stroke'] for line in page.all('line') if 'stroke' in line]
+    assert strokes == [confidence_color(c) for c in (0.6, 0.99, 0.91)]
 
 
 def test_edge_table_has_all_edges(page: Page) -> None:
@@ -103,17 +110,20 @@ def test_edge_table_has_all_edges(page: Page) -> None:
     T = REGISTRATION.edges.T_i_j[0]
     angle = np.degrees(Rotation.from_matrix(T[:3, :3]).magnitude())
     pose = [f'{np.linalg.norm(T[:3, 3]):.2f}', f'{angle:.1f}']
-    assert cells[-32:-24] == ['0', '1', 'kept', '0.990', '300', *pose, '']
-    assert cells[-8:-4] == ['0', '4', 'pruned', '0.200'] and cells[-1] == 'inconsistent'
+    assert cells[-40:-30] == ['0', '1', 'kept', '0.990', '300', *pose, '0.0', '0.0', '']
+    assert cells[-10:-6] == ['0', '4', 'pruned', '0.200']
+    assert cells[-3:] == ['', '', REASONS['inconsistent']]  # to a fragment without a pose
 
 
 def test_a_rejected_edge_within_a_component_is_drawn_grey_and_first() -> None:
     verdict = REGISTRATION.edges.verdict.copy()
     verdict[1] = 'pruned'
     registration = replace(REGISTRATION, edges=replace(REGISTRATION.edges, verdict=verdict))
-    lines = Page(report_html(FRAGMENTS, registration, defaults())).all('line')
-    assert [line['class'] for line in lines] == ['pruned', 'kept', 'kept']
-    assert 'stroke' not in lines[0]
+    page = Page(report_html(FRAGMENTS, registration, defaults()))
+    assert [group['class'] for group in page.all('g') if 'class' in group] == [
+        'pruned', 'kept', 'kept']
+    assert ['stroke' in line for line in page.all('line')] == [
+        False, False, True, False, True, False]
 
 
 def test_pictures_hold_the_points(page: Page) -> None:
@@ -136,6 +146,43 @@ def test_circles_lie_where_the_fragments_are(page: Page) -> None:
     positions = REGISTRATION.poses[[0, 1, 3], :3, 3]
     flat = np.linalg.norm(spots[0] - spots[1])
     assert 0 < flat <= np.linalg.norm(positions[0] - positions[1]) + 1e-2
+
+
+def test_the_way_goes_through_the_fragments_by_their_stamps(page: Page) -> None:
+    spots = {circle['fill']: f"{circle['cx']},{circle['cy']}" for circle in page.all('circle')}
+    ways = [line['points'].split() for line in page.all('polyline')]
+    # The stamps of 0, 1 and 3 are 7 s, 3.5 s and years.
+    colors = [f'#{r:02x}{g:02x}{b:02x}' for r, g, b in fragment_colors(6)]
+    assert ways[0] == [spots[colors[id]] for id in (1, 0, 3)]
+
+
+def test_an_unplaced_fragment_is_shown_with_what_came_nearest(page: Page) -> None:
+    table, = page.all('table', id='unplaced')
+    assert 'to 0:' in table['text'] and 'confidence 0.20, 3 inliers' in table['text']
+    assert REASONS['inconsistent'] in table['text']
+
+
+def test_residuals_are_what_edges_and_poses_disagree_by() -> None:
+    T = REGISTRATION.edges.T_i_j.copy()
+    T[0] = T[0] @ np.block([
+        [Rotation.from_rotvec([0, 0, 0.1]).as_matrix(), np.array([[0.3], [0], [0.4]])],
+        [np.array([[0, 0, 0, 1]])]])
+    moved = replace(REGISTRATION, edges=replace(REGISTRATION.edges, T_i_j=T))
+    distance, angle = residuals(moved)
+    np.testing.assert_allclose(distance, [0.5, 0, 0, np.nan], atol=1e-9)
+    np.testing.assert_allclose(angle, [np.degrees(0.1), 0, 0, np.nan], atol=1e-4)
+
+
+def test_a_histogram_counts_everything_once() -> None:
+    values = np.array([0.05, 0.15, 0.15, 9.0, np.nan, 2.0])
+    used = np.array([True, True, False, False, True, True])
+    found = histogram('distance', 'm', values, used, top=2.0)
+    bars = [(bar['used'], bar['pruned']) for bar in found['bars']]
+    assert bars[:2] == [(1, 0), (1, 1)] and bars[-1] == (1, 1) and len(bars) == 20
+    assert np.sum(bars) == 5
+    assert histogram('distance', 'm', values, used)['top'] == 5.0
+    assert histogram('distance', 'm', values[:0], used[:0])['top'] == 1.0
+    assert [round_up(x) for x in (0.0, 0.1, 0.11, 3, 5, 70)] == [0.1, 0.1, 0.2, 5, 5, 100]
 
 
 def test_a_registration_of_nothing_has_a_page() -> None:

@@ -17,8 +17,8 @@ from mvreg_ros.data.graph import graph_g2o, graph_json, stamp_text, trajectory_t
 from mvreg_ros.data.merge import fragment_colors, merged_cloud
 from mvreg_ros.data.ply import encode_ply
 from mvreg_ros.device import select_device
-from mvreg_ros.evaluation.report import report_html
 from mvreg_ros.parameters import Value
+from mvreg_ros.report.registration import report_html
 from mvreg_ros.types import Fragment, Registration
 import yaml
 

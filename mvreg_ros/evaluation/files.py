@@ -10,13 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from mvreg_ros import __version__
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.logs import write_log
 from mvreg_ros.evaluation.plots import plots
 from mvreg_ros.evaluation.protocol import SceneResult, Summary
 from mvreg_ros.parameters import Value
+from mvreg_ros.report.page import page
 import numpy as np
 
 
@@ -46,11 +45,8 @@ def write_evaluation(
     pictures = plots(results)
     for name, png in pictures.items():
         write_atomic(folder / f'{name}.png', png)
-    environment = Environment(
-        loader=PackageLoader('mvreg_ros.evaluation', '.'), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=StrictUndefined)
-    write_atomic(folder / 'report.html', environment.get_template('evaluation.html').render(
-        title=f'Evaluation of {len(results)} scenes', version=__version__, tables=tables,
+    write_atomic(folder / 'report.html', page(
+        'evaluation.html', title=f'Evaluation of {len(results)} scenes', tables=tables,
         parameters=parameters, pictures={
             name.replace('_', ' '): base64.b64encode(png).decode()
             for name, png in pictures.items()}))

@@ -1,0 +1,24 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the reason codes of edges and fragments mean, in words."""
+
+from __future__ import annotations
+
+REASONS = {
+    'consistent': 'agrees with the poses that all edges make together',
+    'only_link': 'nothing else links the two parts, and so nothing contradicts it',
+    'inconsistent': 'contradicts the poses that the other edges make together',
+    'low_confidence': 'too few matches agree on it',
+    'doubted': 'many matches agree on it, but it is not what the sensors saw',
+    'no_link': 'no edge to another fragment is in use',
+    'odometry': 'odometry from one fragment to the next',
+    'odometry_agrees': 'weak alone, but odometry says the same',
+    'odometry_contradicted': 'odometry, contradicted by what the sensors saw',
+    'odometry_inconsistent': 'odometry, contradicted by the poses of the other edges',
+    'odometry_drifts': 'odometry, which is too far from what registration is sure of',
+}
+
+
+def in_words(reason: str) -> str:
+    """Return what a code means; one that is not known is returned as it is."""
+    return REASONS.get(reason, reason)
