@@ -53,7 +53,11 @@ class Robot:
     def move(self, stamp_ns: int, T_odom_camera: np.ndarray) -> None:
         """Say where the camera is by odometry."""
         T_odom_base = T_odom_camera @ np.linalg.inv(T_BASE_CAMERA)
-        self._tf.publish(message('odom', 'base', stamp_ns, T_odom_base))
+        self.publish_tf(message('odom', 'base', stamp_ns, T_odom_base))
+
+    def publish_tf(self, message: TFMessage) -> None:
+        """Publish transforms that change."""
+        self._tf.publish(message)
 
     def show(self, view: View) -> None:
         """Publish a frame."""

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from depth_camera import flight, Robot, View
+from depth_camera import flight, message, Robot, View
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from mvreg_ros.node.consumer import matrix
-from mvreg_ros.node.interface import LATCHED
+from mvreg_ros.node.interface import LATCHED, STATUS, TF
+from mvreg_ros.node.transforms import matrix as tf_matrix
+from mvreg_ros.refusal import CURES
 from node_session import cloud_of, Session, session, views
 import numpy as np
 import pytest
 from std_srvs.srv import SetBool
+from tf2_msgs.msg import TFMessage
 
 FLIGHT = flight(14)
 
@@ -39,19 +44,21 @@ def node(running: Session, robot: Robot) -> Session:
     return running
 
 
-def play(robot: Robot, flown: list[View]) -> None:
+def play(robot: Robot, flown: Sequence[View]) -> None:
     """Publish odometry and frames as they come on a robot: the frame first."""
     for view in flown:
         robot.show(view)
         robot.move(view.stamp_ns, view.T_odom_camera)
 
 
-def later(flown: list[View], seconds: int) -> list[View]:
+def later(flown: Sequence[View], seconds: int) -> list[View]:
     """Return the same views at a later time."""
     return [View(v.points, v.T_odom_camera, v.stamp_ns + seconds * 10**9) for v in flown]
 
 
-def test_frames_become_fragments_that_are_registered(node: Session, robot: Robot) -> None:
+def test_frames_become_fragments_that_are_registered_and_hold_the_odometry(
+    node: Session, robot: Robot,
+) -> None:
     play(robot, FLIGHT)
     node.until_status(fragments=3)
     answer = node.call('~/register')
@@ -59,9 +66,99 @@ def test_frames_become_fragments_that_are_registered(node: Session, robot: Robot
     # The two frames that were left are a fourth fragment.
     assert answer.message.startswith('4 of 4 fragments placed; 1 component')
     held = node.node._buffer.fragments
-    assert [fragment.stamp_ns for fragment in held] == [FLIGHT[k].stamp_ns for k in (0, 4, 8, 12)]
-    poses = node.receive(PoseArray, '~/poses', LATCHED)
-    for k, pose, fragment in zip((0, 4, 8, 12), poses.poses, held, strict=True):
-        np.testing.assert_allclose(fragment.T_odom_fragment, FLIGHT[k].T_odom_camera, atol=1e-9)
-        error = np.linalg.inv(FLIGHT[k].T_odom_camera) @ matrix(pose)
-        assert np.abs(error - np.eye(4)).max() < 0.05
+    first = [FLIGHT[k] for k in (0, 4, 8, 12)]
+    assert [fragment.stamp_ns for fragment in held] == [view.stamp_ns for view in first]
+    poses = [matrix(pose) for pose in node.receive(PoseArray, '~/poses', LATCHED).poses]
+    for view, pose, fragment in zip(first, poses, held, strict=True):
+        np.testing.assert_allclose(fragment.T_odom_fragment, view.T_odom_camera, atol=1e-9)
+        # The map begins as the odometry's frame.
+        assert np.abs(np.linalg.inv(view.T_odom_camera) @ pose - np.eye(4)).max() < 0.1
+
+    received = node.receive(TFMessage, '/tf', TF.qos)
+    while received.transforms[0].child_frame_id != 'odom':
+        received = node.receive(TFMessage, '/tf', TF.qos)
+    transform, = received.transforms
+    assert transform.header.frame_id == 'map'
+    T_map_camera = tf_matrix(transform) @ FLIGHT[12].T_odom_camera
+    np.testing.assert_allclose(T_map_camera, poses[-1], atol=1e-6)
+
+    node.call('~/reset')
+    node.until_status(fragments=0)
+    for _ in range(2):  # what was on its way is here
+        node.receive(DiagnosticArray, '~/status', STATUS)
+    node.consumer.received.pop('/tf')
+    for _ in range(2):
+        node.receive(DiagnosticArray, '~/status', STATUS)
+    assert '/tf' not in node.consumer.received
+
+
+def test_a_fragment_waits_for_its_transform_and_carries_it(node: Session, robot: Robot) -> None:
+    fragment = replace(views(1)[0], frame_id='camera', stamp_ns=40 * 10**9)
+    node.fragments.publish(cloud_of(fragment))
+    T = FLIGHT[3].T_odom_camera
+    robot.move(fragment.stamp_ns - 10**8, T)
+    robot.move(fragment.stamp_ns, T)
+    node.until_status(fragments=1)
+    held, = node.node._buffer.fragments
+    np.testing.assert_allclose(held.T_odom_fragment, T, atol=1e-9)
+
+
+def test_a_fragment_whose_transform_is_lost_is_taken_without(
+    node: Session, robot: Robot, capfd: pytest.CaptureFixture[str],
+) -> None:
+    robot.move(50 * 10**9, np.eye(4))
+    node.publish([replace(views(1)[0], frame_id='camera', stamp_ns=1)])
+    held, = node.node._buffer.fragments
+    assert held.T_odom_fragment is None
+    assert 'fragment taken without odometry: no transform from camera' in capfd.readouterr().err
+
+
+def test_a_frame_without_transform_is_refused_with_the_cure(
+    node: Session, robot: Robot, capfd: pytest.CaptureFixture[str],
+) -> None:
+    robot.move(60 * 10**9, np.eye(4))
+    robot.show(View(FLIGHT[0].points, np.eye(4), 7))
+    node.until_status(fragments=0, refused_no_transform=1)
+    assert CURES['no_transform'] in capfd.readouterr().err
+
+
+def test_a_frame_that_cannot_be_read_is_refused(node: Session, robot: Robot) -> None:
+    stamp_ns = 90 * 10**9
+    robot.move(stamp_ns, np.eye(4))
+    robot.show(View(FLIGHT[0].points * np.nan, np.eye(4), stamp_ns))
+    node.until_status(fragments=0, refused_not_finite=1)
+
+
+def test_a_paused_node_takes_no_frames(node: Session, robot: Robot) -> None:
+    node.call('~/pause', SetBool, data=True)
+    robot.move(100 * 10**9, np.eye(4))
+    robot.show(View(FLIGHT[0].points, np.eye(4), 100 * 10**9))
+    node.until_status(refused_paused=1)
+    node.call('~/pause', SetBool, data=False)
+
+
+def test_a_bag_that_begins_again_is_said_once_and_taken_up(
+    node: Session, robot: Robot, capfd: pytest.CaptureFixture[str],
+) -> None:
+    play(robot, later(FLIGHT[:5], 200))
+    node.until_status(fragments=1)
+    capfd.readouterr()
+    play(robot, later(FLIGHT[:5], 110))
+    # The frame that was in no fragment yet is one of its own.
+    node.until_status(fragments=3)
+    assert capfd.readouterr().err.count('time has jumped back') == 1
+    assert [fragment.stamp_ns // 10**9 for fragment in node.node._buffer.fragments] == [
+        201, 201, 111]
+
+
+@pytest.mark.parametrize('bad', [np.zeros((4, 4)), np.full((4, 4), np.nan)], ids=['zero', 'nan'])
+def test_a_transform_that_is_none_is_left_out(
+    node: Session, robot: Robot, capfd: pytest.CaptureFixture[str], bad: np.ndarray,
+) -> None:
+    broken = message('odom', 'base', 300 * 10**9, np.eye(4))
+    rotation = broken.transforms[0].transform.rotation
+    rotation.x, rotation.y, rotation.z, rotation.w = bad[0].tolist()
+    robot.publish_tf(broken)
+    robot.move(301 * 10**9, np.eye(4))
+    robot.show(View(FLIGHT[0].points, np.eye(4), 300 * 10**9))
+    node.until_status(refused_no_transform=1)

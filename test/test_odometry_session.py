@@ -62,7 +62,8 @@ def walked() -> Walk:
         odometry = drifting(rng, np.linalg.inv(poses[0]) @ poses)
         points = fuse(world.images(k, rng), odometry, world.sensor.camera)
         fragments.append(Fragment(points, stamp_ns=k + 1))
-    pipeline = MultiviewRegistration.from_pretrained(voxel_size=0.06, device='cpu')
+    pipeline = MultiviewRegistration.from_pretrained(
+        voxel_size=0.06, features='fpfh', device='cpu')
     without = pipeline.register(fragments)
     return Walk(pipeline, fragments, world.T_world_camera[::EVERY, 0], without)
 

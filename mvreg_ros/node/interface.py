@@ -59,8 +59,7 @@ INPUT = Topic(
 )
 DEPTH_INPUT = Topic(
     'frames', PointCloud2, DEPTH_FRAMES,
-    'With `prior.frame`: clouds of a depth camera, which are fused to fragments by the odometry on '
-    'TF.',
+    'With `prior.frame`: clouds of a depth camera, fused to fragments by the odometry on TF.',
 )
 TF = Topic(
     '/tf', TFMessage, QoSProfile(depth=100),

@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the odometry of the robot is for: poses of fragments, fragments from frames, map -> odom."""
+"""What odometry is for: poses of fragments, fragments from frames, and map -> odom."""
 
 from __future__ import annotations
 

@@ -110,7 +110,6 @@ class RegistrationNode(StoppableNode):
                 f'{self._buffer.session.folder}; call ~/reset to begin a new session')
 
     def _on_cloud(self, cloud: PointCloud2) -> None:
-        self._watchdog.feed()
         try:
             stamp_ns = nanoseconds_from_stamp(cloud.header.stamp)
             frame_id = cloud.header.frame_id
@@ -125,6 +124,7 @@ class RegistrationNode(StoppableNode):
             self._odometry.locate(fragment)
 
     def _check(self, stamp_ns: int, frame_id: str) -> None:
+        self._watchdog.feed()
         self._buffer.check(stamp_ns, frame_id, self.get_parameter('max_fragments').value)
 
     def _take(self, fragment: Fragment) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Poses from /tf and /tf_static at the stamps of clouds, for which clouds wait without blocking."""
+"""Poses from /tf and /tf_static at the stamps of clouds, which wait without blocking."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class TransformListener:
         self._answer()
 
     def _add(self, transform: TransformStamped, static: bool) -> None:
-        parent, child = (
-            name.removeprefix('/') for name in (transform.header.frame_id, transform.child_frame_id))
+        parent = transform.header.frame_id.removeprefix('/')
+        child = transform.child_frame_id.removeprefix('/')
         try:
             stamp_ns = nanoseconds_from_stamp(transform.header.stamp)
         except Refusal as refusal:
@@ -110,7 +110,7 @@ class TransformListener:
 
     def _on_jump(self) -> None:
         self._node.get_logger().warning(
-            'time has jumped back, as when a bag begins again: the odometry of before is forgotten')
+            'time has jumped back, as when a bag begins again: odometry of before is forgotten')
         while self._requests:
             self._requests.popleft().give_up(
                 TransformError('time has jumped back', may_come=False))
