@@ -52,7 +52,8 @@ def read_bag(
         total = sum(connection.msgcount for connection in connections)
         for index, cloud in enumerate(_clouds(path, reader, connections)):
             try:
-                fragments.append(_fragment(cloud, fragments, prepare, voxel_size))
+                fragments.append(
+                    fragment_from_cloud(cloud, fragments, prepare, voxel_size))
             except Refusal as refusal:
                 refused.append(f'message {index}: {refusal}')
             progress('reading', index + 1, total)
@@ -63,7 +64,7 @@ def read_bag(
     return fragments, refused
 
 
-def _fragment(
+def fragment_from_cloud(
     cloud: PointCloud2, held: list[Fragment], prepare: Callable[[Fragment], Fragment],
     voxel_size: float,
 ) -> Fragment:
