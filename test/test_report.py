@@ -182,7 +182,7 @@ def test_a_histogram_counts_everything_once() -> None:
     assert np.sum(bars) == 5
     assert histogram('distance', 'm', values, used)['top'] == 5.0
     assert histogram('distance', 'm', values[:0], used[:0])['top'] == 1.0
-    assert [round_up(x) for x in (0.0, 0.1, 0.11, 3, 5, 70)] == [0.1, 0.1, 0.2, 5, 5, 100]
+    assert [round_up(x) for x in (0.0, 1.0, 1.1, 3, 5, 70)] == [1, 1, 2, 5, 5, 100]
 
 
 def test_a_registration_of_nothing_has_a_page() -> None:

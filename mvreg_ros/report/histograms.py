@@ -38,6 +38,6 @@ def histogram(
 
 
 def round_up(value: float) -> float:
-    """Return the next of 0.1, 0.2, 0.5, 1, 2, 5, ... that is not below a value."""
-    power = 10.0 ** np.floor(np.log10(max(value, 0.1)))
+    """Return the next of 1, 2, 5, 10, 20, ... that is not below a value."""
+    power = 10.0 ** np.floor(np.log10(max(value, 1.0)))
     return float(next(step * power for step in (1, 2, 5, 10) if step * power >= value))
