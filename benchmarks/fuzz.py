@@ -182,7 +182,7 @@ def fuzz_session(rng: np.random.Generator, folder: Path) -> str:
     for refusal in session.found.refusals:
         one_line(refusal)
     whole = sum(len(fragment.points) == 20 for fragment in session.found.fragments)
-    expect(whole == len(session.found.fragments), 'a fragment that was never accepted')
+    expect(whole == len(session.found.fragments) <= 3, 'a fragment that was never accepted')
     return 'whole' if whole == 3 else f'{3 - whole} fragments lost, said so'
 
 

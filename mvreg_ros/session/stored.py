@@ -87,10 +87,14 @@ def read_session(folder: Path) -> Content:
         raise Refusal('newer_version', f"{folder} has version {header.get('version')!r}")
     fragments = list[Fragment]()
     refusals = [] if header else [Refusal('damaged', f'{folder / JOURNAL}, line 1, the header')]
+    numbers = list[object]()
     for line, entry in enumerate(entries, 2):
         try:
             if entry is None:
                 raise Refusal('damaged', f'{folder / JOURNAL}, line {line}')
+            if entry.get('number') in numbers:
+                raise Refusal('damaged', f'{folder / JOURNAL}, line {line}, which comes twice')
+            numbers.append(entry.get('number'))
             fragments.append(numbered(_fragment(folder, entry), len(fragments)))
         except Refusal as refusal:
             refusals.append(refusal)
