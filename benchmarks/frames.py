@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 import os
 from pathlib import Path
 import time
@@ -101,9 +101,7 @@ def row(result: Registration, truth: FloatArray) -> str:
 
 def rows(folder: Path, values: dict[str, Value], drift: float, seed: int) -> Iterator[str]:
     """Yield the lines of the table of a sequence."""
-    config = FusionConfig(voxel_size=float(values['voxel_size']), **{
-        each.name: values[f'frames.{each.name}']
-        for each in fields(FusionConfig) if each.name != 'voxel_size'})
+    config = FusionConfig.of(values)
     pipeline = MultiviewRegistration.from_pretrained(**values)
     start = time.perf_counter()
     fragments, truth = fuse(folder, config, drift, seed)
@@ -128,7 +126,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('frames.md'))
     add_parameters(parser)
     args = parser.parse_args()
-    values = checked({**parameter_values(args)})
+    values = checked(dict(parameter_values(args)))
     lines = [HEADER, '|---' * (HEADER.count('|') - 1) + '|']
     print('\n'.join(lines))
     for name in args.sequences:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from mvreg_ros.features.voxels import voxel_means
 from mvreg_ros.multiview.support import rotation_angle
@@ -37,6 +39,13 @@ class FusionConfig:
     maximum_travel_heading: float
     maximum_range: float
 
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> FusionConfig:
+        """Return what rows of the parameter table say: voxel_size and frames.*."""
+        return cls(parameters['voxel_size'], **{
+            each.name: parameters[f'frames.{each.name}']
+            for each in fields(cls) if each.name != 'voxel_size'})
+
 
 class FragmentBuilder:
     """
@@ -52,6 +61,7 @@ class FragmentBuilder:
         self._config = config
         self._clouds: list[Tensor] = []
         self._first = Fragment(NOTHING)
+        self._T_odom_first = np.eye(4)
         self._last: tuple[int, FloatArray] | None = None
 
     def wants(self, stamp_ns: int, T_odom_camera: FloatArray) -> bool:
@@ -76,6 +86,7 @@ class FragmentBuilder:
         if not self._clouds:
             self._first = Fragment(
                 NOTHING, stamp_ns=stamp_ns, frame_id=frame_id, T_odom_fragment=T_odom_camera)
+            self._T_odom_first = T_odom_camera
         self._last = (stamp_ns, T_odom_camera)
         self._clouds.append(self._in_fragment(points, T_odom_camera))
         if finished is None and len(self._clouds) >= self._config.maximum_frames:
@@ -93,9 +104,9 @@ class FragmentBuilder:
 
     def _is_beyond(self, stamp_ns: int, T_odom_camera: FloatArray) -> bool:
         """Return whether a frame is too far from the beginning of the fragment, or before it."""
-        if not self._clouds or self._last is None or self._first.T_odom_fragment is None:
+        if not self._clouds or self._last is None:
             return False
-        distance, angle = motion(self._first.T_odom_fragment, T_odom_camera)
+        distance, angle = motion(self._T_odom_first, T_odom_camera)
         config = self._config
         return bool(
             stamp_ns < self._last[0] or distance > config.maximum_travel_distance
@@ -105,7 +116,7 @@ class FragmentBuilder:
         """Return the points of a frame, thinned, in the frame of the fragment."""
         near = torch.from_numpy(points).double()
         near = near[near.norm(dim=1) <= self._config.maximum_range]
-        T = torch.from_numpy(np.linalg.inv(self._first.T_odom_fragment) @ T_odom_camera)
+        T = torch.from_numpy(np.linalg.inv(self._T_odom_first) @ T_odom_camera)
         moved = near @ T[:3, :3].T + T[:3, 3]
         return voxel_means(moved, moved, self._config.voxel_size)
 

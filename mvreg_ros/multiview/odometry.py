@@ -100,8 +100,10 @@ def map_from_odom(
 
     Only fragments in component 0 with odometry count; None where there is none.
     """
-    known = [id for id in registration.members(0) if fragments[id].T_odom_fragment is not None]
-    if not known:
+    last = max(
+        (id for id in registration.members(0) if fragments[id].T_odom_fragment is not None),
+        key=lambda id: fragments[id].stamp_ns, default=None)
+    T_odom_fragment = None if last is None else fragments[last].T_odom_fragment
+    if T_odom_fragment is None:
         return None
-    last = max(known, key=lambda id: fragments[id].stamp_ns)
-    return registration.poses[last] @ np.linalg.inv(fragments[last].T_odom_fragment)
+    return registration.poses[last] @ np.linalg.inv(T_odom_fragment)

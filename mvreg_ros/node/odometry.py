@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 
 from mvreg_ros.data.point_cloud2 import points_from_cloud
@@ -15,6 +15,7 @@ from mvreg_ros.fusion.fragment_builder import FragmentBuilder, FusionConfig
 from mvreg_ros.fusion.transform_tree import TransformError
 from mvreg_ros.node.interface import DEPTH_INPUT
 from mvreg_ros.node.map_to_odom import MapToOdom
+from mvreg_ros.node.parameters import parameter_values
 from mvreg_ros.node.transforms import TransformListener
 from mvreg_ros.refusal import Refusal
 from mvreg_ros.types import FloatArray, Fragment
@@ -46,9 +47,7 @@ class Odometry:
         frame: str = node.get_parameter('prior.frame').value
         self.map_to_odom = MapToOdom(node, frame)
         self._transforms = TransformListener(node, frame)
-        self._config = FusionConfig(node.get_parameter('voxel_size').value, **{
-            each.name: node.get_parameter(f'frames.{each.name}').value
-            for each in fields(FusionConfig) if each.name != 'voxel_size'})
+        self._config = FusionConfig.of(parameter_values(node))
         self._builders: dict[str, FragmentBuilder] = {}
         self.subscription = node.create_subscription(
             DEPTH_INPUT.type, DEPTH_INPUT.name, self._on_frame,
