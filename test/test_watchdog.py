@@ -52,7 +52,7 @@ def watched(*arguments: str) -> Iterator[Watched]:
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         yield Watched(
-            Watchdog(node, subscription, 'fragments'), executor, Node('sensor', context=other))
+            Watchdog(node, {'fragments': subscription}), executor, Node('sensor', context=other))
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +115,17 @@ def test_silence_is_a_problem_until_something_arrives(capfd: pytest.CaptureFixtu
         at.until(lambda problem: not at.dog._node.count_publishers('fragments'))
         assert at.dog.problem is None  # a bag that has ended
     assert capfd.readouterr().err.count('/sensor could publish') == 1  # not once a look
+
+
+def test_two_inputs_are_watched_as_one() -> None:
+    with watched() as at:
+        node = at.dog._node
+        depth = node.create_subscription(PointCloud2, 'depth', print, RELIABLE)
+        at.dog = Watchdog(node, {**at.dog._inputs, 'depth': depth})
+        text = at.until(says('nobody publishes on /fragments or /depth'))
+        assert text.endswith('-r fragments:=/that/topic or -r depth:=/that/topic')
+        at.sensor.create_publisher(PointCloud2, 'depth', RELIABLE)
+        at.until(says('/sensor could publish on /depth, but'))
 
 
 def test_nothing_is_said_too_early(monkeypatch: pytest.MonkeyPatch) -> None:

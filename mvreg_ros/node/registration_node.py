@@ -16,7 +16,7 @@ from mvreg_ros.data.stamps import nanoseconds_from_stamp
 from mvreg_ros.device import select_device
 from mvreg_ros.node.auto_register import AutoRegister
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
-from mvreg_ros.node.interface import INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
+from mvreg_ros.node.interface import DEPTH_INPUT, INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
 from mvreg_ros.node.job import Job
 from mvreg_ros.node.odometry import Odometry
 from mvreg_ros.node.outputs import messages, NOTHING, Result, summary, transforms
@@ -79,10 +79,11 @@ class RegistrationNode(StoppableNode):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_message_lost),
         )
-        self._watchdog = Watchdog(self, self._subscription, INPUT.name)
         self._odometry = (
             Odometry(self, self._check, self._take, self._refuse)
             if self.get_parameter('prior.frame').value else None)
+        depth = {DEPTH_INPUT.name: self._odometry.subscription} if self._odometry else {}
+        self._watchdog = Watchdog(self, {INPUT.name: self._subscription, **depth})
         # A steady clock: simulated time may stand still.
         self.create_timer(
             1.0, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -147,6 +148,7 @@ class RegistrationNode(StoppableNode):
             event.total_count_change)
 
     def _refuse(self, refusal: Refusal, count: int = 1) -> None:
+        self._watchdog.feed()
         self._buffer.refused[refusal.reason] += count
         self._refusal_loggers[refusal.reason].warning(
             f'cloud refused: {refusal}', throttle_duration_sec=5.0)

@@ -26,10 +26,10 @@ def histogram(
     if top is None:
         known = values[used & np.isfinite(values)]
         top = round_up(1.25 * float(np.percentile(known, WIDTH)) if len(known) else 1.0)
-    counts = [
+    counts = np.stack([
         np.histogram(np.minimum(values[rows & np.isfinite(values)], top), BINS, (0, top))[0]
-        for rows in (used, ~used)]
-    fullest = max(1, sum(counts).max())
+        for rows in (used, ~used)])
+    fullest = max(1, counts.sum(0).max())
     bars = [
         {'low': k * top / BINS, 'used': int(u), 'pruned': int(p), 'used_share': u / fullest,
          'pruned_share': p / fullest}
