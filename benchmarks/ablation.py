@@ -55,13 +55,13 @@ VARIANTS: dict[str, Callable[[int, Edges], Synchronization]] = {
     'all edges, weights c_local': lambda n, e: spectral(n, e, True),
     'spanning tree alone': variant(irls=replace(IrlsConfig(), iterations=0)),
     'tree, 1 / (1 + r/b) (Eq. 14)': variant(irls=replace(IrlsConfig(), power=1.0)),
-    'tree, 1 / (1 + (r/b)^2)': variant(irls=replace(IrlsConfig(), power=2.0)),
-    'tree, 1 / (1 + (r/b)^4)': variant(),
+    'tree, 1 / (1 + (r/b)^2)': variant(),
+    'tree, 1 / (1 + (r/b)^4)': variant(irls=replace(IrlsConfig(), power=4.0)),
     'the same without triplet support': variant(support_weight=0.0),
 }
 REFINED = {
-    'the squared form, refined': 'tree, 1 / (1 + (r/b)^2)',
-    'the exponent 4 as shipped, refined': 'tree, 1 / (1 + (r/b)^4)',
+    'the squared form as shipped, refined': 'tree, 1 / (1 + (r/b)^2)',
+    'the exponent 4, refined': 'tree, 1 / (1 + (r/b)^4)',
 }
 
 

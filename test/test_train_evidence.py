@@ -21,8 +21,9 @@ from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.training.config import as_config
 from mvreg_ros.training.evidence import EvidenceStage, EvidenceStageConfig
 from mvreg_ros.training.evidence_files import compute_poses, described, EvidenceFiles, Labels
+from mvreg_ros.training.foundation import with_evidence
 from mvreg_ros.training.scenes import read_scenes
-from mvreg_ros.weights.files import load_weights, save_weights
+from mvreg_ros.weights.files import load_weights, save_weights, Weights
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -141,6 +142,14 @@ def test_the_weights_are_those_that_the_stage_was_built_with(
     assert main(command) == 2
     assert 'was begun with other weights than are in the file now' in capsys.readouterr().err
     assert len(list(Path('registration').glob('evidence-*'))) == 2
+
+
+def test_stages_that_follow_keep_the_confidence() -> None:
+    """What they trained is theirs, and of what was before only the confidence stays."""
+    before = Weights({'phi.out.bias': torch.zeros(1), 'evidence.mean': torch.ones(1)}, {})
+    after = with_evidence(before, {'phi.out.bias': torch.full((1,), 2.0)})
+    assert {name: float(tensor) for name, tensor in after.items()} == {
+        'phi.out.bias': 2.0, 'evidence.mean': 1.0}
 
 
 @pytest.mark.parametrize(('features', 'message'), [

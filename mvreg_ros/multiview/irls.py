@@ -24,9 +24,8 @@ class IrlsConfig:
 
     scale: residual of a good edge, in the Frobenius norm of Eq. 14; 0.15 is a rotation by 6
     degrees. unit: metres that count as much as a norm of 1. power: 1 is Eq. 14 as printed, 2 the
-    squared form of its source (Arrigoni et al., 2016); the default falls off faster still, see
-    docs/paper.md for the figures. inlier: in units of `scale`, the residual up to which an edge
-    counts as consistent.
+    squared form of its source (Arrigoni et al., 2016); see docs/paper.md for the figures. inlier:
+    in units of `scale`, the residual up to which an edge counts as consistent.
     """
 
     scale: float = 0.15
@@ -34,7 +33,7 @@ class IrlsConfig:
     start: float = 6.0
     decay: float = 0.85
     iterations: int = 25
-    power: float = 4.0
+    power: float = 2.0
     inlier: float = 2.0
 
 

@@ -9,6 +9,7 @@ says about a pose rather than on pooled features, since few scenes are enough to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import math
 
 from mvreg_ros.pairwise.confidence import HALF, SLOPE, undisputed
@@ -91,3 +92,13 @@ class EvidenceNetwork(nn.Module):
         """Return logits (N,) of evidence (N, len(NAMES))."""
         x = (evidence - self.mean) / self.deviation
         return self.mlp(x.clamp(-LARGEST_INPUT, LARGEST_INPUT))[:, 0]
+
+
+def pooled(learned: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """
+    Return half the sum of the learned logits and of `counted`: a logarithmic opinion pool.
+
+    Each doubts what the other cannot see through: the count poses that fit many points of a room
+    that repeats itself, the network poses unlike all that it has learned from.
+    """
+    return lambda evidence: (learned(evidence) + counted(evidence)) / 2

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.methods.pretrained import consistency_method, Pretrained
 from mvreg_ros.pairwise.evidence import counted as inliers_counted
-from mvreg_ros.pairwise.evidence import EvidenceNetwork
+from mvreg_ros.pairwise.evidence import EvidenceNetwork, pooled
 from mvreg_ros.training.config import StageConfig
 from mvreg_ros.training.disturbance import DISTURBANCE
 from mvreg_ros.training.evidence_files import EvidenceFiles, Labels
@@ -100,12 +100,19 @@ class EvidenceStage(Stage):
         return {'loss': binary_cross_entropy_with_logits(self.zeta(evidence), right)}
 
     def validate(self) -> dict[str, float]:
-        """Return the mean log likelihood, and how many poses are right, believed, and both."""
+        """
+        Return mean log likelihoods, and how many poses are right, believed, and both.
+
+        log_likelihood: of the network alone. counted: of the curve over counts. pooled: of both
+        together, as the pipeline has it, and what is believed by that.
+        """
         evidence, right = (x.to(self.device) for x in self.validation)
-        logits = self.zeta(evidence)
-        believed = logits > np.log(9)
+        kinds: dict[str, Callable[[Tensor], Tensor]] = {
+            'log_likelihood': self.zeta, 'counted': inliers_counted, 'pooled': pooled(self.zeta)}
+        believed = kinds['pooled'](evidence) > np.log(9)
         return {
-            'log_likelihood': -float(binary_cross_entropy_with_logits(logits, right)),
+            **{name: -float(binary_cross_entropy_with_logits(zeta(evidence), right))
+               for name, zeta in kinds.items()},
             'right': float(right.mean()),
             'believed': float(believed.float().mean()),
             'right_of_believed': float(right[believed].mean()),

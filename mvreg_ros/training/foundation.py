@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import hashlib
 import json
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from mvreg_ros.types import InputError
 from mvreg_ros.weights.files import load_weights, Weights
-from mvreg_ros.weights.layout import parts_of
+from mvreg_ros.weights.layout import part_of, parts_of
+from torch import Tensor
 
 DIGITS = 12  # of a SHA-256 that tell things apart
 
@@ -44,3 +45,10 @@ def cache_folder(folder: Path, name: str, *depends: object) -> Path:
     """Return the place below a folder for files that depend on these JSON values and no others."""
     text = json.dumps(depends, sort_keys=True)
     return folder / f'{name}-{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}'
+
+
+def with_evidence(before: Weights, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with the confidence of method `consistency`, if there was one before."""
+    evidence = {name: tensor for name, tensor in before.tensors.items()
+                if part_of(name) == 'evidence'}
+    return {**tensors, **evidence}

@@ -16,7 +16,7 @@ from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig, LmpcrOutput
 from mvreg_ros.multiview.algorithm_1 import Algorithm1Config
 from mvreg_ros.training.config import StageConfig
-from mvreg_ros.training.foundation import Foundation, read_foundation
+from mvreg_ros.training.foundation import Foundation, read_foundation, with_evidence
 from mvreg_ros.training.losses import PARTS
 from mvreg_ros.training.objective import Objective, ObjectiveConfig
 from mvreg_ros.training.pairs import (
@@ -84,7 +84,7 @@ class JointStage(Stage):
         """Begin with weights of all parts."""
         super().__init__()
         weights = foundation.weights
-        self.config, self.scenes, self.before = config, train, weights.metadata
+        self.config, self.scenes, self.before = config, train, weights
         self.weights_digest = foundation.digest
         self.network = Lmpcr(replace(weights.config, points=config.points))
         self.network.load_state_dict(weights.tensors, strict=False)  # names are checked already
@@ -187,8 +187,8 @@ class JointStage(Stage):
 
     def save(self, path: Path, provenance: Mapping[str, str]) -> None:
         """Write the weights of the whole network."""
-        save_weights(path, self.network.state_dict(), {
-            **provenance, 'before': json.dumps(self.before),
+        save_weights(path, with_evidence(self.before, self.network.state_dict()), {
+            **provenance, 'before': json.dumps(self.before.metadata),
             'config': self.network.config.to_json()})
 
     def networks(self) -> list[nn.Module]:

@@ -19,7 +19,12 @@ from mvreg_ros.parallel import workers_for
 from mvreg_ros.training.config import StageConfig
 from mvreg_ros.training.disturbance import DISTURBANCE
 from mvreg_ros.training.feature_files import FeatureFiles, Keypoints
-from mvreg_ros.training.foundation import cache_folder, Foundation, read_foundation
+from mvreg_ros.training.foundation import (
+    cache_folder,
+    Foundation,
+    read_foundation,
+    with_evidence,
+)
 from mvreg_ros.training.objective import ObjectiveConfig, registration_losses
 from mvreg_ros.training.pairs import choice, overlapping_pairs, random_rotation, ScenePair, spread
 from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
@@ -99,7 +104,7 @@ class RegistrationStage(Stage):
         """Take scenes that are described by the phi of the foundation."""
         super().__init__()
         self.config, self.files, self.scenes = config, files, train
-        self.phi, self.weights_digest = foundation.weights.metadata, foundation.digest
+        self.before, self.weights_digest = foundation.weights, foundation.digest
         self.network = network.requires_grad_(False)
         for block in (network.psi_init, network.psi_iter, network.zeta):
             block.requires_grad_(True)
@@ -209,8 +214,9 @@ class RegistrationStage(Stage):
 
     def save(self, path: Path, provenance: Mapping[str, str]) -> None:
         """Write the weights of the whole network."""
-        save_weights(path, self.network.state_dict(), {
-            **provenance, 'phi': json.dumps(self.phi), 'config': self.network.config.to_json()})
+        save_weights(path, with_evidence(self.before, self.network.state_dict()), {
+            **provenance, 'phi': json.dumps(self.before.metadata),
+            'config': self.network.config.to_json()})
 
     def networks(self) -> list[nn.Module]:
         """Return all that is trained; see `Stage`."""

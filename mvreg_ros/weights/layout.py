@@ -36,7 +36,8 @@ PUBLISHED = (
 # Without these method lmpcr cannot run. Where zeta is missing inliers are counted; the temperature
 # and beta have first values.
 NEEDED = ('phi', 'psi_init', 'psi_iter')
-BUFFERS = ('.running_mean', '.running_var', '.num_batches_tracked', '.mean', '.deviation')
+BUFFERS = (
+    '.running_mean', '.running_var', '.num_batches_tracked', '.mean', '.deviation', '.whitening')
 MAX_CHANNELS = 4096
 NAMES_SHOWN = 3
 
