@@ -39,14 +39,15 @@ class FragmentBuffer:
 
     def resume(self) -> list[Refusal]:
         """Go on with the last session; return what of it cannot be used, and why."""
-        folder = last_session(self._directory)
-        if folder is None:
-            return []
         try:
+            folder = last_session(self._directory)
+            if folder is None:
+                return []
             self.session = Session(folder)
         except Refusal as refusal:
             return [refusal]
         self.fragments, refusals = usable(self.session.found, self._prepare, self._voxel_size)
+        self.session.found.fragments.clear()  # the thinned ones are enough
         return refusals
 
     def reset(self) -> None:

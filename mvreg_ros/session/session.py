@@ -85,10 +85,17 @@ class Session:
 
 
 def last_session(directory: Path) -> Path | None:
-    """Return the folder of the last session in a directory; None if there is none."""
-    folders = _numbered(directory)
-    return next((folders[number] for number in sorted(folders, reverse=True)
-                 if is_session(folders[number])), None)
+    """
+    Return the folder of the last session in a directory; None if there is none.
+
+    Raises Refusal where that cannot be said.
+    """
+    try:
+        folders = _numbered(directory)
+        return next((folders[number] for number in sorted(folders, reverse=True)
+                     if is_session(folders[number])), None)
+    except OSError as error:
+        raise Refusal('disk', f'{directory} cannot be read, {error.strerror}') from error
 
 
 def _numbered(directory: Path) -> dict[int, Path]:
