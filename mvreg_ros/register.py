@@ -149,7 +149,7 @@ def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
     Return the cloud as a fragment with the given id.
 
     Raises InputError unless it is (N, 3), and it and its sensor are finite and within 10 km of the
-    origin of its frame, beyond which float32 is too coarse.
+    origin of its frame, beyond which float32 is too coarse, and priors are finite (4, 4).
     """
     fragment = cloud if isinstance(cloud, Fragment) else Fragment(cloud)
     try:
@@ -171,6 +171,10 @@ def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
             f'cloud {index} has the sensor_origin {origin}: it must be finite and within '
             f'{MAX_COORDINATE:g} m of the origin of its frame, as the points are'
         )
+    for name in ('T_map_fragment', 'T_odom_fragment'):
+        pose = getattr(fragment, name)
+        if pose is not None and not (np.shape(pose) == (4, 4) and np.isfinite(pose).all()):
+            raise InputError(f'cloud {index} has a {name} that is no finite (4, 4) matrix')
     points32 = np.array(points, np.float32, order='C')
     return replace(fragment, points=points32, sensor_origin=origin.astype(np.float32), id=index)
 

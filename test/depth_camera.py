@@ -40,8 +40,7 @@ class Robot:
 
     def __init__(self, consumer: Consumer) -> None:
         """Publish with the node of a consumer, and wait until the registration node listens."""
-        self._frames = consumer.create_publisher(
-            PointCloud2, DEPTH_INPUT.name, DEPTH_INPUT.qos)
+        self._frames = consumer.create_publisher(PointCloud2, DEPTH_INPUT.name, 100)
         self._tf = consumer.create_publisher(TFMessage, TF.name, TF.qos)
         self._tf_static = consumer.create_publisher(TFMessage, TF_STATIC.name, LATCHED)
         publishers = (self._frames, self._tf, self._tf_static)

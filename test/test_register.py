@@ -130,6 +130,19 @@ def test_the_gauge_is_the_prior_of_the_first_fragment() -> None:
     np.testing.assert_allclose(with_prior.poses, truth[0] @ without.poses, atol=1e-9)
 
 
+def test_the_map_begins_as_the_odometry_frame_does() -> None:
+    """Odometry of the first fragment stands in for a prior; what it says of others is checked."""
+    clouds, truth = fragments()
+    pipeline = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE)
+    without = pipeline.register(clouds[:2])
+    found = pipeline.register([
+        Fragment(cloud, T_odom_fragment=T) for cloud, T in zip(clouds[:2], truth, strict=False)])
+    np.testing.assert_allclose(found.poses[0], truth[0], atol=1e-9)
+    # Registration is the surer of the two.
+    np.testing.assert_allclose(found.poses, truth[0] @ without.poses, atol=0.01)
+    assert found.edges.reason.tolist() == ['consistent', 'odometry']
+
+
 def test_without_refinement_there_are_poses_and_no_covariances() -> None:
     """`refine` off leaves the synchronised poses."""
     clouds, _ = fragments()
@@ -173,6 +186,8 @@ def test_progress_is_told_and_can_cancel() -> None:
     ([Fragment(np.zeros((4, 3)), sensor_origin=np.full(3, -1e6))] * 2, 'within 10000 m'),
     ([Fragment(np.zeros((4, 3)), sensor_origin=np.full(3, 1e99))] * 2, 'within 10000 m'),
     ([Fragment(np.zeros((4, 3)), sensor_origin=np.zeros(2))] * 2, 'numbers'),
+    ([Fragment(np.zeros((4, 3)), T_map_fragment=np.eye(3))] * 2, 'T_map_fragment'),
+    ([Fragment(np.zeros((4, 3)), T_odom_fragment=np.full((4, 4), np.nan))] * 2, 'T_odom_fragment'),
 ])
 def test_bad_clouds_are_refused_with_the_cure(clouds: list[np.ndarray], cure: str) -> None:
     """One line that says what is wrong and what to do."""
