@@ -178,3 +178,11 @@ def test_bags_of_ros_1_and_bags_beside_other_inputs(
     assert 'rosbags-convert' in error_of(capsys, old)
     bag = write_bag(tmp_path / 'bag', GOOD)
     assert 'a bag is registered alone' in error_of(capsys, bag, bag)
+
+
+def test_a_topic_without_a_bag_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [tmp_path, '--topic', 'a', '--out', tmp_path / 'out']
+    assert register(*words) == 2
+    assert f'--topic a is for a bag, and {tmp_path} is none' in capsys.readouterr().err

@@ -18,7 +18,7 @@ from mvreg_ros.data.outputs import write_files
 from mvreg_ros.refusal import Refusal
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.session.stored import is_session, read_session, usable
-from mvreg_ros.types import Fragment, Progress, Registration, Verdict
+from mvreg_ros.types import Fragment, InputError, Progress, Registration, Verdict
 import numpy as np
 
 # Returns fragments, and why others were refused.
@@ -50,6 +50,8 @@ def reader(inputs: Sequence[Path], topic: str) -> Reader:
     if len(inputs) == 1 and is_bag(path):
         return lambda registration, progress: read_bag(
             path, topic, registration.prepare, registration.voxel_size, progress)
+    if topic and not is_bag(path):
+        raise InputError(f'--topic {topic} is for a bag, and {path} is none: leave it out')
     if len(inputs) == 1 and is_session(path):
         content = read_session(path)
         return lambda registration, _: usable(
