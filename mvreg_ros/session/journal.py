@@ -40,7 +40,7 @@ def append_entry(path: Path, entry: Entry) -> None:
             try:
                 data = _line(entry)
                 file.seek(max(size - 1, 0))
-                if file.read() not in (b'', b'\n'):  # the line before was cut off
+                if size and file.read(1) != b'\n':  # the line before was cut off
                     data = b'\n' + data
                 while data:
                     data = data[file.write(data):]
