@@ -22,7 +22,7 @@ def graph_json(fragments: Sequence[Fragment], registration: Registration) -> str
 
     Node k is fragment k; one that was not placed has the identity as pose and `placed` false. The
     poses of a node are those of its component's frame. An edge maps its source j into its target i
-    and stands here whatever its verdict; all are `uncertain`, as none comes from odometry.
+    and stands here whatever its verdict; all are `uncertain`, as odometry may be wrong, too.
     """
     # One by one: a large graph in one call would hold the interpreter for seconds.
     nodes = ', '.join(_json(_node(fragment, registration)) for fragment in fragments)
