@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.serialization import serialize_message
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 
 TYPES = get_typestore(Stores.ROS2_KILTED)
@@ -17,9 +17,12 @@ TYPES = get_typestore(Stores.ROS2_KILTED)
 
 def write_bag(
     path: Path, messages: Iterable[tuple[str, Any]], storage: StoragePlugin = StoragePlugin.MCAP,
+    compression: CompressionMode = CompressionMode.NONE,
 ) -> Path:
     """Write a rosbag2 of (topic, message), a second between two messages, and return `path`."""
-    with Writer(path, version=9, storage_plugin=storage) as writer:
+    bag = Writer(path, version=9, storage_plugin=storage)
+    bag.set_compression(compression, CompressionFormat.ZSTD)
+    with bag as writer:
         connections: dict[str, Any] = {}
         for index, (topic, message) in enumerate(messages):
             if topic not in connections:

@@ -17,7 +17,7 @@ from mvreg_ros.types import Fragment, InputError
 from node_session import cloud_of, session, views, VOXEL_SIZE
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 
@@ -127,6 +127,14 @@ def test_the_topic_is_the_only_one_or_fragments_or_the_one_chosen(
     assert '--topic: /r1/fragments, /r2/fragments' in error_of(capsys, robots)
     assert '/nowhere, --topic can be: /r1/fragments, /r2/fragments' in error_of(
         capsys, robots, '--topic', '/nowhere')
+
+
+@pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+@pytest.mark.parametrize('compression', [CompressionMode.MESSAGE, CompressionMode.FILE])
+def test_a_compressed_bag_is_read(
+    storage: StoragePlugin, compression: CompressionMode, tmp_path: Path,
+) -> None:
+    assert same(read(write_bag(tmp_path / 'bag', GOOD, storage, compression)))
 
 
 def test_a_bag_of_something_else_names_what_it_holds(
