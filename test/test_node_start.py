@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 import os
 from pathlib import Path
 import signal
@@ -155,6 +156,9 @@ def test_the_executable_ends_well(signals: list[signal.Signals], at_work: bool) 
             consumer.until(lambda: consumer.status['stage'] == 'features', 'work', PATIENCE)
         for each in signals:
             process.send_signal(each)
+            if at_work:  # let the clean-up begin, which the next signal is to fall into
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.05)
         _, log = process.communicate(timeout=20)
     assert process.returncode == 0, log
     assert 'Traceback' not in log

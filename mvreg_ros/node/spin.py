@@ -32,9 +32,10 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
 
     0 after a signal, 2 if the node refuses its parameters.
     """
-    # rclpy ends the context at a signal and then calls the handler of before. Python's own for
-    # SIGINT would raise KeyboardInterrupt, at a second signal (launch sends one) in the clean-up.
-    signal.signal(signal.SIGINT, lambda *_: None)
+    # rclpy ends the context at a signal and then puts the handler of before in its place, and for
+    # SIGINT calls it, too: a second signal (launch sends one) would kill us in the clean-up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     rclpy.init(args=args)
     node, code = None, 0
     try:
