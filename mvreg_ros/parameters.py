@@ -60,11 +60,11 @@ PARAMETERS = (
         choices=('consistency', 'lmpcr'), read_only=True,
     ),
     Parameter(
-        'features', 'fpfh',
-        'How fragments are described. fpfh: nothing learned. cylinder: learned, its weights are '
-        'in the package. fcgf: the network of the paper, with the weights of the parameter '
+        'features', 'cylinder',
+        'How fragments are described. cylinder: learned, its weights are in the package. fpfh: '
+        'nothing learned. fcgf: the network of the paper, with the weights of the parameter '
         'weights.',
-        choices=('fpfh', 'cylinder', 'fcgf'), read_only=True,
+        choices=('cylinder', 'fpfh', 'fcgf'), read_only=True,
     ),
     Parameter(
         'weights', '',

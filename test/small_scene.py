@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-VOXEL_SIZE = 0.04
+VOXEL_SIZE = 0.06
 CENTERS = np.array([[1.2, 1.5], [2.6, 2.4], [4.0, 1.6], [5.2, 2.6], [3.2, 1.0]])
 RADIUS = 1.6
 

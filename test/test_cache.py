@@ -43,7 +43,7 @@ class Counting:
 def pipeline(cache: Cache | None = None, **parameters: object) -> MultiviewRegistration:
     """Return a pipeline that counts, in place of its descriptor and its register_pair."""
     result = MultiviewRegistration.from_pretrained(
-        voxel_size=VOXEL_SIZE, device='cpu', **parameters)
+        **{'features': 'fpfh', 'voxel_size': VOXEL_SIZE, 'device': 'cpu', **parameters})
     result.cache = cache or result.cache
     for name in {'descriptor', 'register_pair'} & vars(result.method).keys():
         setattr(result.method, name, Counting(getattr(result.method, name)))
@@ -212,8 +212,7 @@ def test_without_a_disk_everything_is_computed_and_the_log_says_so(
 
 def test_features_without_a_key_are_never_known() -> None:
     cache, found = MemoryCache(), Counter()
-    features = MultiviewRegistration.from_pretrained(
-        voxel_size=VOXEL_SIZE, device='cpu').method.descriptor(Fragment(CLOUDS[0]))
+    features = pipeline().method.descriptor.function(Fragment(CLOUDS[0]))
     assert features.key == ''
     for _ in range(2):
         cache.recall(features.key, lambda: found.update('x') or features)

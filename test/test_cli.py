@@ -25,7 +25,7 @@ import pytest
 from real_data import find_real_data
 from small_scene import fragments, VOXEL_SIZE, write_scene
 
-COARSE = ['--voxel-size', str(VOXEL_SIZE)]
+COARSE = ['--features', 'fpfh', '--voxel-size', str(VOXEL_SIZE)]
 FIGURES = {'rr_pairwise', 'rr_multiview', 'coverage', 'rotation_deg', 'translation_m',
            'pairs_evaluated', 'seconds', 'peak_memory_mb', 'recall_15deg_30cm', 'pairwise',
            'all_pairs', 'within_component', 'listed'}
@@ -211,7 +211,7 @@ def test_evaluate_scores_a_real_scene_on_both_lists(tmp_path: Path) -> None:
         data, words, pairs = tmp_path, [], [9, 4]
     out = tmp_path / 'out'
     assert main(['evaluate', '3dmatch', str(data / '3dmatch'), *words, '--out', str(out),
-                 '--voxel-size', '0.04']) == 0
+                 '--features', 'fpfh', '--voxel-size', '0.04']) == 0
     metrics = json.loads((out / 'metrics.json').read_text())
     assert metrics['mean']['pairs_evaluated'] == pairs[0]
     assert metrics['3dlomatch']['mean']['pairs_evaluated'] == pairs[1]
@@ -241,7 +241,7 @@ def test_an_interrupt_leaves_nothing(
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, '-m', 'mvreg_ros.cli', 'register', str(root / 'fragments/field'),
-         '--voxel-size', '0.03', '--out', str(tmp_path / 'out')],
+         '--features', 'fpfh', '--voxel-size', '0.03', '--out', str(tmp_path / 'out')],
         stderr=subprocess.PIPE, text=True, env=environment(),
         # A job that a shell has put in the background ignores SIGINT, and so do its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))

@@ -86,7 +86,8 @@ def test_the_node_says_what_to_do_and_lives(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_library_raises_input_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    registration = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE, device='cpu')
+    registration = MultiviewRegistration.from_pretrained(
+        features='fpfh', voxel_size=VOXEL_SIZE, device='cpu')
 
     def fail(*_: object) -> None:
         raise SHORTAGE

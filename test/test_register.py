@@ -24,11 +24,17 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(count)
 
 
+def registration_of(**parameters: object) -> MultiviewRegistration:
+    """Return a pipeline for the field, whose hills are too small at this voxel size for phi."""
+    return MultiviewRegistration.from_pretrained(
+        **{'features': 'fpfh', 'voxel_size': VOXEL_SIZE, **parameters})
+
+
 @pytest.fixture(scope='module')
 def registration() -> Registration:
     """Register the five clouds of the field."""
     clouds, _ = fragments()
-    return MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE).register(clouds)
+    return registration_of().register(clouds)
 
 
 def displacements(poses: np.ndarray) -> np.ndarray:
@@ -57,7 +63,7 @@ def test_the_same_input_gives_the_same_bits(registration: Registration, threads:
     clouds, _ = fragments()
     for count in (1, 3):
         torch.set_num_threads(count)
-        again = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE).register(clouds)
+        again = registration_of().register(clouds)
         np.testing.assert_array_equal(again.poses, registration.poses)
         np.testing.assert_array_equal(again.covariances, registration.covariances)
         np.testing.assert_array_equal(again.edges.T_i_j, registration.edges.T_i_j)
@@ -72,7 +78,7 @@ def test_the_origin_of_a_frame_does_not_matter(offset: float) -> None:
         Fragment((cloud + away).astype(np.float32), sensor_origin=away.astype(np.float32))
         for cloud in clouds
     ]
-    result = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE).register(moved)
+    result = registration_of().register(moved)
     assert result.placed.all()
     np.testing.assert_allclose(result.poses[0], np.eye(4), atol=1e-9)
     here, there = np.eye(4), np.eye(4)
@@ -87,7 +93,7 @@ def test_the_origin_of_a_frame_does_not_matter(offset: float) -> None:
 def test_everything_scales_with_the_voxel_size(registration: Registration) -> None:
     """The same clouds eight times as large, with voxels eight times as large."""
     clouds, _ = fragments()
-    large = MultiviewRegistration.from_pretrained(voxel_size=8 * VOXEL_SIZE).register(
+    large = registration_of(voxel_size=8 * VOXEL_SIZE).register(
         [8 * cloud for cloud in clouds]
     )
     assert large.edges.verdict.tolist() == registration.edges.verdict.tolist()
@@ -108,7 +114,7 @@ def test_a_cloud_of_another_place_is_not_placed() -> None:
     """It gets NaN, component -1 and a reason; the rest is as without it."""
     clouds, _ = fragments()
     stranger = np.random.default_rng(0).uniform(-1, 1, (4000, 3))
-    result = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE).register(
+    result = registration_of().register(
         [*clouds[:3], stranger]
     )
     assert result.placed.tolist() == [True, True, True, False]
@@ -123,7 +129,7 @@ def test_the_gauge_is_the_prior_of_the_first_fragment() -> None:
     """A prior moves its component, and nothing else about it changes."""
     clouds, truth = fragments()
     scene = [Fragment(cloud) for cloud in clouds[:2]]
-    pipeline = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE)
+    pipeline = registration_of()
     without = pipeline.register(scene)
     prior = Fragment(clouds[0], T_map_fragment=truth[0])
     with_prior = pipeline.register([prior, scene[1]])
@@ -133,7 +139,7 @@ def test_the_gauge_is_the_prior_of_the_first_fragment() -> None:
 def test_the_map_begins_as_the_odometry_frame_does() -> None:
     """Odometry of the first fragment stands in for a prior; what it says of others is checked."""
     clouds, truth = fragments()
-    pipeline = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE)
+    pipeline = registration_of()
     without = pipeline.register(clouds[:2])
     found = pipeline.register([
         Fragment(cloud, T_odom_fragment=T) for cloud, T in zip(clouds[:2], truth, strict=False)])
@@ -146,7 +152,7 @@ def test_the_map_begins_as_the_odometry_frame_does() -> None:
 def test_without_refinement_there_are_poses_and_no_covariances() -> None:
     """`refine` off leaves the synchronised poses."""
     clouds, _ = fragments()
-    pipeline = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE, refine=False)
+    pipeline = registration_of(refine=False)
     result = pipeline.register(clouds[:2])
     assert result.placed.all()
     assert np.isnan(result.covariances).all()
@@ -156,7 +162,7 @@ def test_without_refinement_there_are_poses_and_no_covariances() -> None:
 def test_progress_is_told_and_can_cancel() -> None:
     """Every stage counts up to its total, and an exception of the callback ends the work."""
     clouds, _ = fragments()
-    pipeline = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE)
+    pipeline = registration_of()
     steps: list[tuple[str, int, int]] = []
     pipeline.register(clouds[:3], lambda *step: steps.append(step))
     stages = ('features', 'pairs', 'synchronization', 'refinement')
