@@ -140,6 +140,8 @@ def test_a_disk_that_cannot_be_written_refuses_until_it_is_well(
     place = tmp_path / 'disk'
     place.touch()  # a file where the folder should be
     with session('-p', directory(place)) as node:
+        node.consumer.until(
+            lambda: node.fragments.get_subscription_count() > 0, 'the subscription', 60)
         node.fragments.publish(cloud_of(FRAGMENTS[0]))
         node.until_status(fragments=0, refused_disk=1)
         assert 'free or mend the disk of session.directory' in capfd.readouterr().err
