@@ -47,6 +47,7 @@ def test_a_learned_confidence_is_used_where_the_file_has_one(tmp_path: Path) -> 
     """Phi of the box with a confidence beside it, which then judges together with the count."""
     torch.manual_seed(0)
     weights, zeta = load_weights(SHIPPED), EvidenceNetwork()
+    zeta.platt.copy_(torch.tensor([2.0, 0.5]))
     tensors = {**weights.tensors,
                **{f'evidence.{name}': tensor for name, tensor in zeta.state_dict().items()}}
     path = tmp_path / 'both.safetensors'
@@ -56,7 +57,7 @@ def test_a_learned_confidence_is_used_where_the_file_has_one(tmp_path: Path) -> 
     assert isinstance(method, ConsistencyMethod)
     evidence = 1 + torch.rand(20, len(NAMES))
     torch.testing.assert_close(
-        method.register_pair.zeta(evidence), (zeta(evidence) + counted(evidence)) / 2)
+        method.register_pair.zeta(evidence), zeta(evidence) + counted(evidence) + 0.5)
 
 
 def test_features_fpfh_need_no_weights() -> None:

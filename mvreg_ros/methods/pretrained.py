@@ -16,7 +16,7 @@ from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.methods.learned import learned_descriptor, LearnedMethod
 from mvreg_ros.methods.method import Method
 from mvreg_ros.pairwise.confidence_block import InlierConfidence
-from mvreg_ros.pairwise.evidence import counted, EvidenceNetwork, pooled
+from mvreg_ros.pairwise.evidence import counted, EvidenceNetwork
 from mvreg_ros.parameters import Value
 from mvreg_ros.sparse.engine import open_engine
 from mvreg_ros.types import InputError
@@ -129,4 +129,4 @@ def load_pretrained(path: str, features: str, needed: Sequence[str]) -> Pretrain
     zeta.load_state_dict({
         name.removeprefix('evidence.'): tensor for name, tensor in weights.tensors.items()
         if part_of(name) == 'evidence'})
-    return Pretrained(network, pooled(zeta))
+    return Pretrained(network, zeta.confidence)

@@ -9,12 +9,13 @@ says about a pose rather than on pooled features, since few scenes are enough to
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import math
 
 from mvreg_ros.pairwise.confidence import HALF, SLOPE, undisputed
 from mvreg_ros.pairwise.visibility import Visibility
 from mvreg_ros.types import Correspondences, FragmentFeatures
+import numpy as np
+from scipy.optimize import minimize
 import torch
 from torch import nn, Tensor
 
@@ -69,7 +70,13 @@ def counted(evidence: Tensor) -> Tensor:
 
 
 class EvidenceNetwork(nn.Module):
-    """The MLP from evidence to the logit of the probability that a pose is right."""
+    """
+    The MLP from evidence to the logit of the probability that a pose is right.
+
+    It is used together with the count, by `confidence`: each doubts what the other cannot see
+    through, the count a pose unlike all that was learned from, the network one that fits many
+    points of a room that repeats itself.
+    """
 
     def __init__(self, hidden: int = 32) -> None:
         """Build the network with random weights."""
@@ -78,6 +85,8 @@ class EvidenceNetwork(nn.Module):
         self.deviation: Tensor
         self.register_buffer('mean', torch.zeros(len(NAMES)))
         self.register_buffer('deviation', torch.ones(len(NAMES)))
+        self.platt: Tensor
+        self.register_buffer('platt', torch.tensor([1.0, 0.0]))
         self.mlp = nn.Sequential(
             nn.Linear(len(NAMES), hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
             nn.Linear(hidden, 1))
@@ -93,12 +102,17 @@ class EvidenceNetwork(nn.Module):
         x = (evidence - self.mean) / self.deviation
         return self.mlp(x.clamp(-LARGEST_INPUT, LARGEST_INPUT))[:, 0]
 
+    def confidence(self, evidence: Tensor) -> Tensor:
+        """Return logits (N,): the mean of the network's and of `counted`, calibrated."""
+        scale, shift = self.platt
+        return scale * (self(evidence) + counted(evidence)) / 2 + shift
 
-def pooled(learned: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """
-    Return half the sum of the learned logits and of `counted`: a logarithmic opinion pool.
-
-    Each doubts what the other cannot see through: the count poses that fit many points of a room
-    that repeats itself, the network poses unlike all that it has learned from.
-    """
-    return lambda evidence: (learned(evidence) + counted(evidence)) / 2
+    def calibrate(self, evidence: Tensor, right: Tensor) -> None:
+        """Scale and shift `confidence` to be most likely for poses not learned from (Platt)."""
+        self.platt.copy_(torch.tensor([1.0, 0.0]))
+        with torch.no_grad():
+            logits = self.confidence(evidence).double().cpu().numpy()
+        sign = 2 * right.cpu().numpy() - 1
+        self.platt.copy_(torch.from_numpy(minimize(
+            lambda platt: np.logaddexp(0, -sign * (platt[0] * logits + platt[1])).sum(),
+            [1.0, 0.0]).x))

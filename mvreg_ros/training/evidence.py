@@ -12,7 +12,7 @@ from pathlib import Path
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.methods.pretrained import consistency_method, Pretrained
 from mvreg_ros.pairwise.evidence import counted as inliers_counted
-from mvreg_ros.pairwise.evidence import EvidenceNetwork, pooled
+from mvreg_ros.pairwise.evidence import EvidenceNetwork
 from mvreg_ros.training.config import StageConfig
 from mvreg_ros.training.disturbance import DISTURBANCE
 from mvreg_ros.training.evidence_files import EvidenceFiles, Labels
@@ -104,11 +104,13 @@ class EvidenceStage(Stage):
         Return mean log likelihoods, and how many poses are right, believed, and both.
 
         log_likelihood: of the network alone. counted: of the curve over counts. pooled: of both
-        together, as the pipeline has it, and what is believed by that.
+        together, as the pipeline has it, calibrated here, and what is believed by that.
         """
         evidence, right = (x.to(self.device) for x in self.validation)
+        self.zeta.calibrate(evidence, right)
         kinds: dict[str, Callable[[Tensor], Tensor]] = {
-            'log_likelihood': self.zeta, 'counted': inliers_counted, 'pooled': pooled(self.zeta)}
+            'log_likelihood': self.zeta, 'counted': inliers_counted,
+            'pooled': self.zeta.confidence}
         believed = kinds['pooled'](evidence) > np.log(9)
         return {
             **{name: -float(binary_cross_entropy_with_logits(zeta(evidence), right))

@@ -37,7 +37,8 @@ PUBLISHED = (
 # and beta have first values.
 NEEDED = ('phi', 'psi_init', 'psi_iter')
 BUFFERS = (
-    '.running_mean', '.running_var', '.num_batches_tracked', '.mean', '.deviation', '.whitening')
+    '.running_mean', '.running_var', '.num_batches_tracked', '.mean', '.deviation', '.whitening',
+    '.platt')
 MAX_CHANNELS = 4096
 NAMES_SHOWN = 3
 
