@@ -1,7 +1,7 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What the parts of the back end are worth: the same pairwise edges, synchronised in several ways.
+What the parts of the back end are worth: the same matches, made one map in several ways.
 
     python -m benchmarks.ablation ROOT [--scenes NAME ...] [--out ablation.md]
         [parameters of mvreg evaluate]
@@ -27,6 +27,7 @@ from mvreg_ros.multiview.graph import components
 from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
 from mvreg_ros.multiview.synchronization import transf_sync
+from mvreg_ros.pairwise.evidence import counted
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import Edges
 import torch
@@ -59,8 +60,11 @@ VARIANTS: dict[str, Callable[[int, Edges], Synchronization]] = {
     'tree, 1 / (1 + (r/b)^4)': variant(irls=replace(IrlsConfig(), power=4.0)),
     'the same without triplet support': variant(support_weight=0.0),
 }
+# Edges with the confidence that nothing is learned for.
+COUNTED = 'tree, 1 / (1 + (r/b)^2), inliers counted'
 REFINED = {
     'the squared form as shipped, refined': 'tree, 1 / (1 + (r/b)^2)',
+    'the same with inliers counted, refined': COUNTED,
     'the exponent 4, refined': 'tree, 1 / (1 + (r/b)^4)',
 }
 
@@ -77,13 +81,19 @@ def main() -> None:
         **parameter_values(args) | {'method': 'consistency'})
     method = pipeline.method
     assert isinstance(method, ConsistencyMethod)
-    results: dict[str, list[SceneResult]] = {name: [] for name in (*VARIANTS, *REFINED)}
+    results: dict[str, list[SceneResult]] = {
+        name: [] for name in (*VARIANTS, COUNTED, *REFINED)}
+    learned = method.register_pair
     for scene in cloud_scenes(args.root, '3dmatch', args.scenes):
         progress = ProgressReport(f'{scene.name}: ')
         described = describe_scene(scene, pipeline, progress)
+        method.register_pair = replace(learned, zeta=counted)
+        plain = Edges.of(method.register_pairs(described.features, progress))
+        method.register_pair = learned
         edges = Edges.of(method.register_pairs(described.features, progress))
         progress.close()
         graphs = {name: solve(scene.count, edges) for name, solve in VARIANTS.items()}
+        graphs[COUNTED] = variant()(scene.count, plain)
         graphs |= {name: described.refined(graphs[of], pipeline.voxel_size)
                    for name, of in REFINED.items()}
         for name, graph in graphs.items():
