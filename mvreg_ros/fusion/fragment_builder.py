@@ -125,4 +125,3 @@ def motion(T_a: FloatArray, T_b: FloatArray) -> tuple[float, float]:
     """Return how far (m) and by which angle (rad) it is from one pose to another."""
     T_a_b = np.linalg.inv(T_a) @ T_b
     return float(np.linalg.norm(T_a_b[:3, 3])), float(rotation_angle(T_a_b[:3, :3]))
-
