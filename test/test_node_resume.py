@@ -102,7 +102,7 @@ def test_reset_begins_the_next_session_and_keeps_the_old_one(tmp_path: Path) -> 
         node.until_status(fragments=0)
         node.publish(FRAGMENTS[2:3])
         # The session of a living node is left to it.
-        with session('-p', directory(tmp_path)) as other:
+        with session('-p', directory(tmp_path), '-r', '__ns:=/other') as other:
             other.until_status(fragments=0, refused_in_use=1)
             other.publish(FRAGMENTS[3:])
     held = {path.name: len(list((path / 'fragments').iterdir())) for path in tmp_path.iterdir()}
