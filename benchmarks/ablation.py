@@ -28,11 +28,12 @@ from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
 from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.pairwise.evidence import counted
+from mvreg_ros.parameters import defaults
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import Edges
 import torch
 
-TAU = 0.85
+TAU = float(defaults()['min_confidence'])
 
 
 def spectral(count: int, edges: Edges, weighted: bool) -> Synchronization:

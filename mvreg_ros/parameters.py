@@ -92,9 +92,9 @@ PARAMETERS = (
         choices=('all',),
     ),
     Parameter(
-        'min_confidence', 0.85,
-        'Edges with less local confidence than this (tau_p of the paper) are pruned. Method '
-        'consistency spares the best links between parts that nothing else joins.',
+        'min_confidence', 0.6,
+        'Edges with less local confidence than this are pruned (tau_p of the paper, 0.85 there). '
+        'Method consistency spares the best links between parts that nothing else joins.',
         minimum=0.0, maximum=1.0,
     ),
     Parameter(

@@ -223,6 +223,14 @@ def test_sizes_have_to_be_positive(wrong: dict) -> None:
         CylinderConfig(**wrong)
 
 
+@pytest.mark.parametrize(('wrong', 'message'), [
+    ({'fpfh': ()}, 'must ascend'), ({'fpfh': (9.0, 6.0)}, 'must ascend'),
+    ({'fpfh': (6.0,), 'fpfh_channels': 34}, 'components of 33 numbers')])
+def test_the_fpfh_has_to_be_there(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CylinderConfig(**wrong)
+
+
 def room_corner() -> np.ndarray:
     """Return two walls and a floor, (N, 3) float32, with a box in the corner."""
     a, b = (x.ravel() for x in np.meshgrid(np.arange(0, 2, 0.05), np.arange(0, 2, 0.05)))

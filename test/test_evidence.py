@@ -141,8 +141,20 @@ def test_a_confidence_is_calibrated_on_what_happened() -> None:
     """Where poses with one logit are right three times in four, it says three in four."""
     torch.manual_seed(0)
     network = EvidenceNetwork()
-    evidence = 1 + torch.rand(2, len(NAMES))
+    evidence = torch.zeros(2, len(NAMES))
+    evidence[:, NAMES.index('log inliers')] = torch.tensor([40.0, 10.0]).log1p()
     right = torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     network.calibrate(torch.cat([evidence[:1].repeat(4, 1), evidence[1:].repeat(8, 1)]), right)
     torch.testing.assert_close(
         network.confidence(evidence).sigmoid(), torch.tensor([3 / 4, 1 / 8]), atol=1e-3, rtol=0)
+
+
+def test_a_calibration_never_turns_the_order_around() -> None:
+    """Of labels that contradict all evidence nothing is learnt but doubt; of one kind, nothing."""
+    torch.manual_seed(0)
+    network = EvidenceNetwork()
+    evidence = 1 + torch.rand(50, len(NAMES))
+    network.calibrate(evidence, (network.confidence(evidence) < 0).float())
+    assert network.platt[0] > 0
+    network.calibrate(evidence, torch.ones(50))
+    assert network.platt.tolist() == [1.0, 0.0]

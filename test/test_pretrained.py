@@ -12,6 +12,7 @@ from mvreg_ros.features.cylinder_descriptor import CylinderDescriptor
 from mvreg_ros.features.descriptor import FpfhDescriptor
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.methods.consistency import ConsistencyMethod
+from mvreg_ros.methods.learned import LearnedMethod
 from mvreg_ros.methods.pretrained import load_pretrained, SHIPPED
 from mvreg_ros.pairwise.evidence import counted, EvidenceNetwork, NAMES
 from mvreg_ros.types import InputError
@@ -28,8 +29,20 @@ def test_the_box_is_small_and_says_where_its_weights_come_from() -> None:
     metadata = load_weights(SHIPPED).metadata
     training = json.loads(metadata['training'])
     assert training['loop']['steps'] >= int(metadata['step']) > 0
-    for name in ('source', 'commit', 'scenes', 'fragments', 'hours', 'mutual_inlier_ratio'):
-        assert metadata[name], name
+    confidence = json.loads(metadata['phi'])
+    descriptor = json.loads(confidence['phi'])
+    for stage, figure in ((metadata, 'recall'), (confidence, 'pooled'),
+                          (descriptor, 'mutual_inlier_ratio')):
+        for name in ('source', 'commit', 'scenes', 'fragments', 'hours', figure):
+            assert stage[name], name
+
+
+def test_the_method_of_the_paper_runs_with_the_weights_in_the_box() -> None:
+    method = MultiviewRegistration.from_pretrained(method='lmpcr', device='cpu').method
+    assert isinstance(method, LearnedMethod)
+    held = load_weights(SHIPPED).tensors
+    for name, tensor in method.network.state_dict().items():
+        assert torch.equal(tensor, held[name]), name
 
 
 def test_the_weights_in_the_box_are_used() -> None:
@@ -86,8 +99,6 @@ def test_weights_without_a_confidence_count_inliers(tmp_path: Path) -> None:
     ({'features': 'fcgf'}, 'features fcgf needs weights, which are not in the package'),
     ({'features': 'fpfh', 'method': 'lmpcr'}, 'method lmpcr learns on learned features'),
     ({'features': 'fpfh', 'weights': 'x'}, 'features fpfh have no weights'),
-    ({'method': 'lmpcr', 'features': 'cylinder'},
-     'the weights in the package have no psi_init and no psi_iter'),
     ({'features': 'cylindre'}, 'features must be one of cylinder, fpfh, fcgf'),
 ])
 def test_choices_that_do_not_go_together_are_named(

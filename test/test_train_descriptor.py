@@ -115,7 +115,7 @@ def test_processes_share_the_features(there: Path) -> None:
     files = FeatureFiles(there / 'features_shared')
     for rank, count in ((0, 3), (1, 5)):
         with process(rank, 2):
-            files.compute(scenes, FpfhDescriptor(0.2, torch.device('cpu')), 0.2, 1)
+            files.compute(scenes, FpfhDescriptor(0.2, torch.device('cpu')), 0.2, False, 1)
         assert len(list(files.folder.rglob('*.safetensors'))) == count
 
 

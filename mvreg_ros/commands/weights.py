@@ -49,7 +49,8 @@ def summary(weights: Weights) -> str:
     counts, config = parameter_counts(weights.tensors), weights.config
     lines = [f'  {part:9}{count:10,} parameters  {PARTS[part]}' for part, count in counts.items()]
     if 'phi' in counts and config.features == 'cylinder':
-        lines.append(f'features cylinder, descriptors of {config.cylinder.out_channels} numbers, '
+        count = config.cylinder.out_channels + config.cylinder.fpfh_channels
+        lines.append(f'features cylinder, descriptors of {count} numbers, '
                      f'voxels of {config.voxel_size:g} m')
     elif 'phi' in counts:
         lines.append(f'descriptors of {config.fcgf.out_channels} numbers, conv1 of '

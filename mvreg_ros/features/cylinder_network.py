@@ -27,8 +27,8 @@ class CylinderConfig:
     learned about, so that they are as good in the world as in simulation. fpfh_weight: their
     length, that of the learned ones being 1. similarity: cosine between two descriptors below
     which they are hardly of the same keypoint. dropout: share of the inputs that training leaves
-    out each time.
-    Raises ValueError for a size that is not positive.
+    out each time. Raises ValueError for a size that is not positive, radii of the FPFH that do not
+    ascend, and more channels than it has.
     """
 
     keypoint: float = 2.0
@@ -51,6 +51,11 @@ class CylinderConfig:
         ):
             if not size > 0:
                 raise ValueError(f'sizes of the descriptor must be positive: {size!r}')
+        if not self.fpfh or list(self.fpfh) != sorted(set(self.fpfh)):
+            raise ValueError(f'radii of the FPFH must ascend: {self.fpfh!r}')
+        if self.fpfh_channels > FPFH_WIDTH * len(self.fpfh):
+            raise ValueError(f'fpfh_channels are components of {FPFH_WIDTH * len(self.fpfh)} '
+                             f'numbers: {self.fpfh_channels!r}')
 
     @property
     def in_channels(self) -> int:

@@ -104,10 +104,6 @@ def load_pretrained(path: str, features: str, needed: Sequence[str]) -> Pretrain
     held = parts_of(weights.tensors)
     config = weights.config
     missing = [part for part in needed if part not in held]
-    if missing and not path:
-        raise InputError(
-            f"the weights in the package have no {' and no '.join(missing)}, which method lmpcr "
-            'needs: name weights that mvreg train or mvreg weights convert made')
     if missing:
         raise InputError(
             f"{file}: has no {' and no '.join(missing)}, which is needed here: give the files "

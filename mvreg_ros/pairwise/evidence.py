@@ -26,6 +26,8 @@ NAMES = (
     'log spread 1', 'log spread 2', 'log spread 3', 'normals spread 1', 'normals spread 2',
 )
 LARGEST_INPUT = 4.0  # deviations from the mean
+# Of scale and shift; beyond, the poses to calibrate with are too few or not of this world.
+PLATT_BOUNDS = (0.1, 10.0), (-5.0, 5.0)
 
 
 def evidence_for(
@@ -108,11 +110,17 @@ class EvidenceNetwork(nn.Module):
         return scale * (self(evidence) + counted(evidence)) / 2 + shift
 
     def calibrate(self, evidence: Tensor, right: Tensor) -> None:
-        """Scale and shift `confidence` to be most likely for poses not learned from (Platt)."""
+        """
+        Scale and shift `confidence` to be most likely for poses not learned from (Platt).
+
+        right: (N,) 1 or 0. Without poses of both kinds it stays as it is.
+        """
         self.platt.copy_(torch.tensor([1.0, 0.0]))
+        if len(right.unique()) < 2:
+            return
         with torch.no_grad():
             logits = self.confidence(evidence).double().cpu().numpy()
         sign = 2 * right.cpu().numpy() - 1
         self.platt.copy_(torch.from_numpy(minimize(
             lambda platt: np.logaddexp(0, -sign * (platt[0] * logits + platt[1])).sum(),
-            [1.0, 0.0]).x))
+            [1.0, 0.0], bounds=PLATT_BOUNDS).x))

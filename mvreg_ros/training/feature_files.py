@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.features.descriptor import Descriptor
+from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.multiview.centering import centered
 from mvreg_ros.parallel import ordered_map
 from mvreg_ros.training.disturbance import disturbed
@@ -42,16 +43,20 @@ class FeatureFiles:
 
     def compute(
         self, scenes: Sequence[TrainingScene], descriptor: Descriptor, voxel_size: float,
-        workers: int, progress: Progress = no_progress,
+        rough: bool, workers: int, progress: Progress = no_progress,
     ) -> None:
-        """Describe, made as rough as real ones, what has no file yet; processes share it."""
+        """Describe what has no file yet, with errors on top if `rough`; processes share it."""
         # Shared before it is looked what is missing, which changes as others write.
         own = own_share([(scene, k) for scene in scenes for k in range(len(scene))])
         missing = [item for item in own if not self.path(*item).exists()]
 
         def describe(item: tuple[TrainingScene, int]) -> None:
             scene, k = item
-            moved, center = centered(disturbed(scene.fragment(k), scene.name, k, voxel_size))
+            fragment = scene.fragment(k)
+            if rough:
+                fragment = disturbed(fragment, scene.name, k, voxel_size)
+            rows = voxel_down_sample(torch.from_numpy(fragment.points), voxel_size)
+            moved, center = centered(replace(fragment, points=fragment.points[rows.numpy()]))
             features = descriptor(moved)
             path = self.path(scene, k)
             path.parent.mkdir(parents=True, exist_ok=True)

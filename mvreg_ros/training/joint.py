@@ -16,7 +16,8 @@ from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig, LmpcrOutput
 from mvreg_ros.multiview.algorithm_1 import Algorithm1Config
 from mvreg_ros.training.config import StageConfig
-from mvreg_ros.training.foundation import Foundation, read_foundation, with_evidence
+from mvreg_ros.training.disturbance import disturbed
+from mvreg_ros.training.foundation import Foundation, read_foundation
 from mvreg_ros.training.losses import PARTS
 from mvreg_ros.training.objective import Objective, ObjectiveConfig
 from mvreg_ros.training.pairs import (
@@ -44,14 +45,15 @@ class JointStageConfig(StageConfig):
 
     weights: the file of the whole network to begin with. fragments: of a graph, of which all pairs
     are registered. overlap: least share of a fragment with one of the others. points: of each that
-    are matched. iterations: of Alg. 1. min_inliers: share of right matches from which on a pair
-    says something about a pose. validation_graphs: at most.
+    are matched. rough: see `RegistrationStageConfig`. iterations: of Alg. 1. min_inliers: share of
+    right matches from which on a pair says something about a pose. validation_graphs: at most.
     """
 
     weights: str
     fragments: int = 4
     overlap: float = 0.3
     points: int = 2048
+    rough: bool = False
     iterations: int = 4
     min_inliers: float = ObjectiveConfig.min_inliers
     validation_graphs: int = 20
@@ -131,7 +133,10 @@ class JointStage(Stage):
         self, scene: TrainingScene, k: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, np.ndarray]:
         """Return the points (N, 3), what phi sees of them, and T_world_points (4, 4)."""
-        fragment, phi, config = scene.fragment(k), self.network.phi, self.network.config
+        phi, config = self.network.phi, self.network.config
+        fragment = scene.fragment(k)
+        if self.config.rough:
+            fragment = disturbed(fragment, scene.name, k, config.voxel_size)
         T = np.eye(4)
         T[:3, :3] = random_rotation(generator)
         T[:3, 3] = fragment.points.mean(0)
@@ -187,7 +192,7 @@ class JointStage(Stage):
 
     def save(self, path: Path, provenance: Mapping[str, str]) -> None:
         """Write the weights of the whole network."""
-        save_weights(path, with_evidence(self.before, self.network.state_dict()), {
+        save_weights(path, self.network.state_dict(), {
             **provenance, 'before': json.dumps(self.before.metadata),
             'config': self.network.config.to_json()})
 

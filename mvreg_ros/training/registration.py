@@ -46,17 +46,19 @@ class RegistrationStageConfig(StageConfig):
     The settings of the stage; the defaults are the paper's.
 
     weights: the file that phi is taken from, all else is new. points: of a fragment that are
-    matched with all of the other. width, clusters: of the blocks. iterations: of psi_iter, each on
-    what the one before aligned. pairs: in a batch. overlap: least share of a pair. others: how
-    many of the pairs are taken from all pairs of a scene, however little they overlap.
-    min_inliers: share of right matches from which on a pair says something about a pose. late: the
-    step from which on poses and their confidence are learnt too. turn_start, turn_steps: fragments
-    are turned by up to 20 degrees more every `turn_steps` steps from `turn_start` on, at once by
-    any angle where it is 0. validation_pairs: at most.
+    matched with all of the other. rough: whether fragments get errors on top, as simulated ones
+    need. width, clusters: of the blocks. iterations: of psi_iter, each on what the one before
+    aligned. pairs: in a batch. overlap: least share of a pair. others: how many of the pairs are
+    taken from all pairs of a scene, however little they overlap. min_inliers: share of right
+    matches from which on a pair says something about a pose. late: the step from which on poses
+    and their confidence are learnt too. turn_start, turn_steps: fragments are turned by up to 20
+    degrees more every `turn_steps` steps from `turn_start` on, at once by any angle where it is 0.
+    validation_pairs: at most.
     """
 
     weights: str
     points: int = 5000
+    rough: bool = False
     width: int = 128
     clusters: int = 500
     iterations: int = 2
@@ -131,8 +133,10 @@ class RegistrationStage(Stage):
         device = select_device(config.loop.device)
         voxel_size = network.config.voxel_size
         descriptor = learned_descriptor(network, voxel_size, device, max_keypoints=KEYPOINTS)
-        files = FeatureFiles(cache_folder(folder, 'features', foundation.digest, DISTURBANCE))
-        files.compute([*train, *validation], descriptor, voxel_size, workers_for(device))
+        files = FeatureFiles(cache_folder(
+            folder, 'features', foundation.digest, DISTURBANCE if config.rough else None))
+        files.compute(
+            [*train, *validation], descriptor, voxel_size, config.rough, workers_for(device))
         return cls(config, network, files, train, validation, foundation)
 
     def train(self, mode: bool = True) -> RegistrationStage:
