@@ -136,15 +136,14 @@ def _fragment(folder: Path, entry: Entry) -> Fragment:
         points = decode_ply(path.read_bytes()).astype(np.float32)
         if _checksum(points) != entry['points']:
             raise ValueError('these are other points than were accepted')
-        origin = np.array(entry['sensor_origin'], np.float32)
         return Fragment(
             points, stamp_ns=entry['stamp_ns'], frame_id=str(entry['frame_id']),
-            sensor_origin=origin.reshape(3),
+            sensor_origin=_finite(entry['sensor_origin'], (3,)).astype(np.float32),
             T_map_fragment=_pose(entry['T_map_fragment']),
             T_odom_fragment=_pose(entry['T_odom_fragment']))
     except FileNotFoundError as error:
         raise Refusal('missing', f'{error.filename} is not there') from error
-    except (OSError, LookupError, TypeError, ValueError) as error:
+    except (OSError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise Refusal('damaged', f'{path}: {error}') from error
 
 
@@ -170,4 +169,11 @@ def _rows(T: FloatArray | None) -> list[list[float]] | None:
 
 
 def _pose(rows: Any) -> FloatArray | None:
-    return None if rows is None else np.array(rows, np.float64).reshape(4, 4)
+    return None if rows is None else _finite(rows, (4, 4))
+
+
+def _finite(numbers: Any, shape: tuple[int, ...]) -> FloatArray:
+    array = np.array(numbers, np.float64).reshape(shape)
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise ValueError('its numbers are not finite')
+    return array
