@@ -14,6 +14,7 @@ REASONS = {
     'odometry': 'odometry from one fragment to the next',
     'odometry_agrees': 'weak alone, but odometry says the same',
     'odometry_contradicted': 'odometry, contradicted by what the sensors saw',
+    'odometry_imprecise': 'odometry over a way so long that it links nothing by itself',
     'odometry_inconsistent': 'odometry, contradicted by the poses of the other edges',
     'odometry_drifts': 'odometry, which is too far from what registration is sure of',
 }

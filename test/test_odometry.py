@@ -191,6 +191,19 @@ def test_odometry_that_drifts_more_than_it_may_is_not_used() -> None:
     count = len(PARTS.edges)
     assert found.edges.verdict[:count].tolist() == PARTS.edges.verdict.tolist()
     assert not found.edges.used[count:].any()
+    assert not found.edges.confidence[count:].any()
+    assert len(found.pairwise) == len(found.edges)
+
+
+@pytest.mark.parametrize('far', [1e3, 1e200])
+def test_odometry_that_jumps_far_links_nothing(far: float) -> None:
+    away = np.eye(4)
+    away[0, 3] = far
+    found = with_odometry(PARTS, fragments([*TRUTH[:4], *(away @ TRUTH[4:])]), never)
+    assert reasons(found)[3, 4] == 'odometry_imprecise'
+    assert found.component.tolist() == [1, 1, 1, 1, 0, 0, 0, 0, 0]
+    unused = ~found.edges.used
+    assert not found.edges.confidence[unused & (found.edges.inliers == 0)].any()
 
 
 def carried(after: int) -> list[np.ndarray]:
@@ -255,6 +268,10 @@ def test_map_to_odom_puts_the_last_placed_fragment_where_it_was_registered() -> 
     some[4] = replace(some[4], T_odom_fragment=None)
     assert map_from_odom(placed([-1] * 5), some) is None
     T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), some)
+    assert T_map_odom is not None
+    np.testing.assert_allclose(T_map_odom @ T_odom[2], TRUTH[2], atol=1e-9)
+    same = [replace(f, stamp_ns=7) for f in some]
+    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), same)
     assert T_map_odom is not None
     np.testing.assert_allclose(T_map_odom @ T_odom[2], TRUTH[2], atol=1e-9)
     early = [replace(f, stamp_ns=-f.stamp_ns) for f in some]

@@ -20,6 +20,7 @@ class OdometryConfig:
 
     distance (m), angle (rad): without any motion. distance_per_metre, angle_per_metre: of the way
     of the sensor. angle_per_radian: of its turns. confidence: c_local of an edge of odometry.
+    maximum_distance (m): odometry that is known less well links nothing by itself.
     """
 
     distance: float = 0.03
@@ -28,13 +29,16 @@ class OdometryConfig:
     angle_per_metre: float = 0.02
     angle_per_radian: float = 0.05
     confidence: float = 0.5
+    maximum_distance: float = 3.0
 
 
 class Track:
     """
     The way of the sensor from fragment to fragment.
 
-    ids: (M,) the fragments with odometry, in the order of stamps, then of ids.
+    ids: (M,) the fragments with odometry, in the order of stamps, then of ids. They are taken for
+    those of one camera: with several the way from one to the other counts as motion, so that
+    odometry is believed less than it could be.
     """
 
     def __init__(self, fragments: Sequence[Fragment], config: OdometryConfig) -> None:
@@ -102,7 +106,7 @@ def map_from_odom(
     """
     last = max(
         (id for id in registration.members(0) if fragments[id].T_odom_fragment is not None),
-        key=lambda id: fragments[id].stamp_ns, default=None)
+        key=lambda id: (fragments[id].stamp_ns, id), default=None)
     T_odom_fragment = None if last is None else fragments[last].T_odom_fragment
     if T_odom_fragment is None:
         return None

@@ -63,6 +63,7 @@ def with_odometry(
     if len(track.ids) < 2:
         return graph
     edges = concatenated(graph.edges, track.edges())
+    pairwise = concatenated(graph.pairwise, track.edges())
     by_odometry = np.arange(len(edges)) >= len(graph.edges)
     T_odom, sigma = track.between(edges.i, edges.j)
     alone = graph.component < 0
@@ -74,14 +75,17 @@ def with_odometry(
     known = by_odometry & ~across if (by_odometry & ~across).any() else edges.used & (off >= 0)
     if known.any() and np.median(off[known]) > 6 * config.max_drift**2:
         edges.reason[by_odometry] = 'odometry_drifts'
-        return replace(graph, edges=edges)
+        edges.confidence[by_odometry] = 0.0
+        return replace(graph, edges=edges, pairwise=pairwise)
 
     doubtful = across & ~by_odometry & (edges.evidence >= config.doubtful)
     doubtful &= sigma[:, 0] < config.precise
     doubtful &= deviations(edges.T_i_j, T_odom, sigma) < config.gate
+    imprecise = across & by_odometry & ~(sigma[:, 0] <= config.odometry.maximum_distance)
+    edges.reason[imprecise] = 'odometry_imprecise'
     candidates = [
         *sorted(np.flatnonzero(doubtful), key=lambda row: -edges.evidence[row]),
-        *sorted(np.flatnonzero(across & by_odometry), key=lambda row: sigma[row, 0]),
+        *sorted(np.flatnonzero(across & by_odometry & ~imprecise), key=lambda row: sigma[row, 0]),
     ]
     chosen = []
     linked = DisjointSet(range(block.max() + 1))
@@ -99,8 +103,7 @@ def with_odometry(
 
     edges.verdict[chosen] = Verdict.KEPT
     edges.reason[doubtful & edges.used] = 'odometry_agrees'
-    c_local = np.concatenate([graph.pairwise.confidence, edges.confidence[by_odometry]])
-    edges.confidence[chosen] = c_local[chosen]
+    edges.confidence[chosen] = pairwise.confidence[chosen]
     used = edges.select(edges.used)
     component = components(len(poses), used.i, used.j)
     off = deviations(relative(poses, edges), edges.T_i_j, sigma)
@@ -110,7 +113,7 @@ def with_odometry(
     edges.reason[checked & ~agrees] = 'odometry_inconsistent'
     edges.confidence[by_odometry & ~agrees] = 0.0
     return Synchronization(
-        anchored(poses, component), component, with_bridges(edges), graph.pairwise)
+        anchored(poses, component), component, with_bridges(edges), pairwise)
 
 
 def sensors_contradict(
