@@ -14,7 +14,7 @@ CURES = {
     'too_far': 'shift the coordinates to a local origin and use metres',
     'too_few_points': 'publish larger fragments or lower voxel_size',
     'no_frame_id': 'set header.frame_id',
-    'bad_stamp': 'keep header.stamp.nanosec below 1000000000',
+    'bad_stamp': 'keep header.stamp.sec at 0 or more and header.stamp.nanosec below 1000000000',
     'stamp_repeated': 'stamp each fragment with the time it was taken, or call ~/reset first',
     'buffer_full': 'raise max_fragments or call ~/reset',
     'lost': 'publish with history keep_all (ros2 bag play: see docs/bags.md), or slower',

@@ -25,6 +25,7 @@ from mvreg_ros.types import (
     Fragment,
     FragmentFeatures,
     InputError,
+    MAX_COORDINATE,
     no_progress,
     Progress,
     Registration,
@@ -36,7 +37,6 @@ import torch
 Pipeline = TypeVar('Pipeline', bound='MultiviewRegistration')
 
 MIN_POINTS = 100
-MAX_COORDINATE = 1e4
 
 
 class MultiviewRegistration:
@@ -149,7 +149,7 @@ def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
     Return the cloud as a fragment with the given id.
 
     Raises InputError unless it is (N, 3), and it and its sensor are finite and within 10 km of the
-    origin of its frame, beyond which float32 is too coarse, and priors are finite (4, 4).
+    origin of its frame, beyond which float32 is too coarse, and priors are (4, 4) and as near.
     """
     fragment = cloud if isinstance(cloud, Fragment) else Fragment(cloud)
     try:
@@ -175,6 +175,10 @@ def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:
         pose = getattr(fragment, name)
         if pose is not None and not (np.shape(pose) == (4, 4) and np.isfinite(pose).all()):
             raise InputError(f'cloud {index} has a {name} that is no finite (4, 4) matrix')
+        if pose is not None and not (np.abs(np.asarray(pose)[:3, 3]) <= MAX_COORDINATE).all():
+            raise InputError(
+                f'cloud {index} has a {name} more than {MAX_COORDINATE:g} m from its origin: '
+                'check its units (metres) and subtract an offset')
     points32 = np.array(points, np.float32, order='C')
     return replace(fragment, points=points32, sensor_origin=origin.astype(np.float32), id=index)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
+# Metres from the origin. Up to here neighbours in float32 are less than a millimetre apart.
+MAX_COORDINATE = 1e4
+
 
 class InputError(ValueError):
     """Input that cannot be used. The message is one line: what is wrong, where, and the cure."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mvreg_ros.data.clouds import FARTHEST, input_files, read_cloud, read_fragment, read_fragments
+from mvreg_ros.data.clouds import input_files, read_cloud, read_fragment, read_fragments
 from mvreg_ros.data.ply import encode_ply
-from mvreg_ros.types import Fragment, InputError
+from mvreg_ros.types import Fragment, InputError, MAX_COORDINATE
 import numpy as np
 import open3d as o3d
 from pypcd4 import Encoding, PointCloud
@@ -88,7 +88,7 @@ def test_the_sensor_stood_at_the_viewpoint_of_a_pcd_and_at_the_origin_of_a_ply(
 
 
 def test_float32_keeps_millimetres_up_to_the_limit() -> None:
-    assert np.spacing(np.float32(FARTHEST)) < 1e-3
+    assert np.spacing(np.float32(MAX_COORDINATE)) < 1e-3
 
 
 def test_a_file_that_cannot_be_prepared_is_named(tmp_path: Path) -> None:

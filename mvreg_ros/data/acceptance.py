@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mvreg_ros.refusal import Refusal
-from mvreg_ros.types import Fragment, InputError
+from mvreg_ros.types import Fragment, InputError, MAX_COORDINATE
 import numpy as np
 
 # Voxels between the origin and the farthest point of a fragment; beyond, float32 is too coarse.
@@ -36,9 +36,10 @@ def thinned(
     """
     Return `fragment` thinned by `prepare`, which raises InputError if too few points remain.
 
-    Raises Refusal then, and if a point is too far from the origin.
+    Raises Refusal then, and if a point or the sensor is too far from the origin.
     """
-    farthest, limit = np.abs(fragment.points).max(), FARTHEST * voxel_size
+    farthest = max(np.abs(fragment.points).max(initial=0), np.abs(fragment.sensor_origin).max())
+    limit = min(FARTHEST * voxel_size, MAX_COORDINATE)
     if farthest > limit:
         raise Refusal('too_far', f'a coordinate is {farthest:g} m, the limit is {limit:g} m')
     try:

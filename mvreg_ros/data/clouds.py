@@ -12,13 +12,10 @@ import re
 from mvreg_ros.data.bags import is_bag
 from mvreg_ros.data.ply import decode_ply
 from mvreg_ros.session.stored import is_session
-from mvreg_ros.types import Fragment, InputError, no_progress, Progress
+from mvreg_ros.types import Fragment, InputError, MAX_COORDINATE, no_progress, Progress
 import numpy as np
 from numpy.typing import NDArray
 from pypcd4 import PointCloud
-
-# Metres. Up to here neighbours in float32 are less than a millimetre apart.
-FARTHEST = 1e4
 
 # Points (N, 3) and where the sensor stood, (3,).
 Content = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -33,7 +30,7 @@ def decode_pcd(content: bytes) -> Content:
     if len(columns[0]) != cloud.metadata.points:
         raise ValueError(f'it is truncated: the header announces {cloud.metadata.points} points')
     viewpoint = np.array(cloud.metadata.viewpoint[:3], np.float64)
-    if not (np.abs(viewpoint) <= FARTHEST).all():
+    if not (np.abs(viewpoint) <= MAX_COORDINATE).all():
         raise ValueError(f'its viewpoint is {viewpoint}')
     return np.column_stack(columns), viewpoint
 
@@ -75,9 +72,9 @@ def read_fragment(path: Path, index: int) -> Fragment:
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         raise InputError(f'{path}: holds no finite points, leave it out')
-    if np.abs(points).max() > FARTHEST:
+    if np.abs(points).max() > MAX_COORDINATE:
         raise InputError(
-            f'{path}: has points more than {FARTHEST / 1000:.0f} km from its origin, '
+            f'{path}: has points more than {MAX_COORDINATE / 1000:.0f} km from its origin, '
             'check that its units are metres and move the cloud to the origin')
     return Fragment(
         np.ascontiguousarray(points, np.float32), id=index, stamp_ns=index * 1_000_000_000,

@@ -19,7 +19,7 @@ class Stamp(Protocol):
 
 
 def nanoseconds_from_stamp(stamp: Stamp) -> int:
-    """Return nanoseconds since 1970; raise Refusal if the stamp would not come back the same."""
-    if stamp.nanosec >= SECOND:
-        raise Refusal('bad_stamp', f'header.stamp.nanosec is {stamp.nanosec}')
+    """Return nanoseconds since 1970; raise Refusal for what a clock never says."""
+    if stamp.sec < 0 or stamp.nanosec >= SECOND:
+        raise Refusal('bad_stamp', f'header.stamp is {stamp.sec} s and {stamp.nanosec} ns')
     return int(stamp.sec) * SECOND + int(stamp.nanosec)
