@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mvreg_ros.fusion.fragment_builder import FragmentBuilder, FusionConfig
-from mvreg_ros.types import Fragment
+from mvreg_ros.parameters import checked
+from mvreg_ros.types import Fragment, InputError
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -123,6 +124,11 @@ def test_what_is_too_far_from_its_camera_is_dropped() -> None:
     fragment = builder.close()
     assert fragment is not None
     np.testing.assert_allclose(fragment.points, [near], atol=1e-6)
+
+
+def test_a_range_of_too_many_voxels_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match='lower them or raise voxel_size'):
+        FusionConfig.of(checked({'voxel_size': 0.001, 'frames.maximum_range': 1000.0}))
 
 
 def test_nothing_fused_is_no_fragment() -> None:

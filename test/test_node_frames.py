@@ -14,7 +14,7 @@ from mvreg_ros.node.consumer import matrix
 from mvreg_ros.node.interface import LATCHED, STATUS, TF
 from mvreg_ros.node.transforms import matrix as tf_matrix
 from mvreg_ros.refusal import CURES
-from node_session import cloud_of, Session, session, views
+from node_session import cloud_of, Session, session, set_parameter, views
 import numpy as np
 import pytest
 from std_srvs.srv import SetBool
@@ -137,6 +137,45 @@ def test_a_paused_node_takes_no_frames(node: Session, robot: Robot) -> None:
     node.call('~/pause', SetBool, data=False)
 
 
+def fused(node: Session) -> int:
+    """Return how many frames are in no fragment yet."""
+    assert node.node._odometry is not None
+    return sum(len(each._clouds) for each in node.node._odometry._builders.values())
+
+
+def test_frames_of_before_a_pause_wait_for_its_end(
+    node: Session, robot: Robot, capfd: pytest.CaptureFixture[str],
+) -> None:
+    play(robot, later(FLIGHT[:6], 102))
+    node.until_status(fragments=1)
+    node.consumer.until(lambda: fused(node) == 2, 'two frames', 20)
+    node.call('~/pause', SetBool, data=True)
+    assert not node.call('~/register').success
+    assert (fused(node), node.node._buffer.refused['paused']) == (2, 0)
+    assert 'frames stay in no fragment: paused' in capfd.readouterr().err
+    node.call('~/pause', SetBool, data=False)
+    assert node.call('~/register').message.startswith('2 of 2 fragments placed')
+
+
+def test_a_registration_that_nobody_asked_for_cuts_no_fragment(
+    node: Session, robot: Robot,
+) -> None:
+    play(robot, later(FLIGHT[:10], 104))
+    node.until_status(fragments=2)
+    node.consumer.until(lambda: fused(node) == 2, 'two frames', 20)
+    set_parameter(node, 'auto_register.every', 2)
+    try:
+        play(robot, later(FLIGHT[10:12], 104))
+        node.until_status(fragments=3)
+        node.consumer.until(
+            lambda: len(node.node._result.fragments) == 3, 'three fragments registered', 60)
+    finally:
+        set_parameter(node, 'auto_register.every', 0)
+    play(robot, later(FLIGHT[12:], 104))
+    node.consumer.until(lambda: fused(node) == 2, 'two frames', 20)
+    assert len(node.node._buffer.fragments) == 3
+
+
 def test_a_bag_that_begins_again_is_said_once_and_taken_up(
     node: Session, robot: Robot, capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -162,3 +201,12 @@ def test_a_transform_that_is_none_is_left_out(
     robot.move(301 * 10**9, np.eye(4))
     robot.show(View(FLIGHT[0].points, np.eye(4), 300 * 10**9))
     node.until_status(refused_no_transform=1)
+
+
+def test_frames_in_no_fragment_yet_are_kept_when_the_node_ends() -> None:
+    with session('-r', '__ns:=/ending', '-p', 'prior.frame:=odom') as ending:
+        play(Robot(ending.consumer), FLIGHT[:2])
+        ending.consumer.until(lambda: fused(ending) == 2, 'two frames', 20)
+        ending.node.stop(10)
+        assert [each.stamp_ns for each in ending.node._buffer.fragments] == [FLIGHT[0].stamp_ns]
+        assert fused(ending) == 0

@@ -52,6 +52,7 @@ def started(*arguments: str) -> RegistrationNode:
     ('features:=fcgf', 'features fcgf needs weights'),
     ('refine:=3', "'refine' to '3' of type 'INTEGER', expecting type 'BOOL'"),
     ('device:=abacus', "device 'abacus'"),
+    ('prior.frame:=/map', 'name in prior.frame the frame that odometry is given in'),
     ('session.directory:=~nobody_of_that_name/maps', 'name another folder'),
 ])
 def test_a_wrong_setting_stops_the_start_with_its_cure(setting: str, cure: str) -> None:

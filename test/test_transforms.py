@@ -72,6 +72,22 @@ def set_clock(node: Consumer, clock: Publisher, stamp_ns: int) -> None:
     node.until(lambda: node.get_clock().now().nanoseconds == stamp_ns, 'the clock', 20)
 
 
+def test_a_leading_slash_is_no_part_of_a_name(node: Consumer) -> None:
+    listener, given = TransformListener(node, '/odom'), list[Any]()
+    tell(listener, SECOND)
+    listener.request('/base', SECOND, given.append, given.append)
+    np.testing.assert_array_equal(given, [np.eye(4)])
+
+
+def test_odometry_that_is_too_far_away_is_none(node: Consumer) -> None:
+    answers = Answers(listener := TransformListener(node, 'odom'))
+    T = np.eye(4)
+    T[0, 3] = 1e5
+    tell(listener, SECOND, T)
+    answers.ask(SECOND)
+    assert 'more than 10000 m' in str(answers.given[0][1])
+
+
 def test_who_waits_is_answered_in_order(node: Consumer) -> None:
     listener = TransformListener(node, 'odom')
     answers = Answers(listener)

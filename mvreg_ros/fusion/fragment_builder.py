@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from mvreg_ros.data.acceptance import FARTHEST
 from mvreg_ros.features.voxels import voxel_means
 from mvreg_ros.multiview.support import rotation_angle
-from mvreg_ros.types import FloatArray, Fragment
+from mvreg_ros.types import FloatArray, Fragment, InputError
 import numpy as np
 from numpy.typing import NDArray
 import torch
@@ -41,10 +42,22 @@ class FusionConfig:
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> FusionConfig:
-        """Return what rows of the parameter table say: voxel_size and frames.*."""
-        return cls(parameters['voxel_size'], **{
+        """
+        Return what rows of the parameter table say: voxel_size and frames.*.
+
+        Raises InputError if a fragment may reach so far that it would be refused.
+        """
+        config = cls(parameters['voxel_size'], **{
             each.name: parameters[f'frames.{each.name}']
             for each in fields(cls) if each.name != 'voxel_size'})
+        reach = config.maximum_range + config.maximum_travel_distance
+        limit = FARTHEST * config.voxel_size
+        if reach > limit:
+            raise InputError(
+                f'frames.maximum_range and frames.maximum_travel_distance are {reach:g} m '
+                f'together, the limit is {limit:g} m at a voxel_size of {config.voxel_size:g} m: '
+                'lower them or raise voxel_size')
+        return config
 
 
 class FragmentBuilder:
@@ -94,9 +107,18 @@ class FragmentBuilder:
         return finished
 
     def close(self) -> Fragment | None:
-        """Return what has been fused, which may be little; None if no point has."""
-        clouds, self._clouds = self._clouds, []
-        points = torch.cat(clouds) if clouds else torch.zeros(0, 3)
+        """Return what has been fused and begin anew; None if no point has."""
+        fragment = self.fused()
+        self.clear()
+        return fragment
+
+    def clear(self) -> None:
+        """Begin a new fragment with the next frame."""
+        self._clouds = []
+
+    def fused(self) -> Fragment | None:
+        """Return what has been fused so far, which may be little; None if no point has."""
+        points = torch.cat(self._clouds) if self._clouds else torch.zeros(0, 3)
         if len(points) == 0:
             return None
         means = voxel_means(points, points, self._config.voxel_size)

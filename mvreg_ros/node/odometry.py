@@ -18,7 +18,7 @@ from mvreg_ros.node.map_to_odom import MapToOdom
 from mvreg_ros.node.parameters import parameter_values
 from mvreg_ros.node.transforms import TransformListener
 from mvreg_ros.refusal import Refusal
-from mvreg_ros.types import FloatArray, Fragment
+from mvreg_ros.types import FloatArray, Fragment, InputError
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import PointCloud2
@@ -41,10 +41,15 @@ class Odometry:
         Listen to TF and `frames` on `node`.
 
         check: raises Refusal if a cloud of this stamp and frame is not wanted. take, refuse: are
-        handed the fragments, and why a frame is left out.
+        handed the fragments, and why a frame is left out. Raises InputError if prior.frame is
+        map_frame, or maximum_range is too many voxels.
         """
         self._node, self._check, self._take, self._refuse = node, check, take, refuse
-        frame: str = node.get_parameter('prior.frame').value
+        frame: str = node.get_parameter('prior.frame').value.removeprefix('/')
+        if frame == node.get_parameter('map_frame').value.removeprefix('/'):
+            raise InputError(
+                f'prior.frame and map_frame are both {frame!r}: name in prior.frame the frame '
+                'that odometry is given in, such as odom')
         self.map_to_odom = MapToOdom(node, frame)
         self._transforms = TransformListener(node, frame)
         self._config = FusionConfig.of(parameter_values(node))
@@ -66,10 +71,21 @@ class Odometry:
 
         self._transforms.request(fragment.frame_id, fragment.stamp_ns, take, give_up)
 
-    def close_fragments(self) -> None:
-        """Take what has been fused so far as fragments."""
-        for builder in self._builders.values():
-            self._take_finished(builder.close())
+    def close_fragments(self, keep: Callable[[Fragment], None]) -> None:
+        """
+        Keep what has been fused so far as fragments.
+
+        What `keep` raises a Refusal for goes on being fused: no frame is lost by it.
+        """
+        for builder in list(self._builders.values()):
+            fragment = builder.fused()
+            try:
+                if fragment is not None:
+                    keep(fragment)
+            except Refusal as refusal:
+                self._node.get_logger().warning(f'frames stay in no fragment: {refusal}')
+            else:
+                builder.clear()
 
     def reset(self) -> None:
         """Forget the frames that are not yet in a fragment, and the clouds that wait."""
@@ -94,6 +110,7 @@ class Odometry:
         if not builder.wants(stamp_ns, T_odom_camera):
             return
         try:
+            self._check(stamp_ns, frame_id)  # it may have changed while the frame waited
             points = points_from_cloud(cloud)
         except Refusal as refusal:
             self._refuse(refusal)

@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from copy import copy
-import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 from mvreg_ros.data.point_cloud2 import points_from_cloud
 from mvreg_ros.data.stamps import nanoseconds_from_stamp
@@ -97,6 +96,8 @@ class RegistrationNode(StoppableNode):
         """Cancel what runs; return whether it has ended within `timeout` seconds."""
         self._job.cancel()
         self._saving.cancel()
+        if self._odometry is not None:
+            self._odometry.close_fragments(self._keep)
         self._buffer.close()
         return self._job.join(timeout / 2) and self._saving.join(timeout / 2)
 
@@ -130,17 +131,21 @@ class RegistrationNode(StoppableNode):
 
     def _take(self, fragment: Fragment) -> None:
         try:
-            self._check(fragment.stamp_ns, fragment.frame_id)
-            self._buffer.add(fragment)
+            self._keep(fragment)
         except Refusal as refusal:
             self._refuse(refusal)
             return
+        self._changed.trigger()
+        self._auto_register.look(len(self._buffer.fragments))
+
+    def _keep(self, fragment: Fragment) -> None:
+        """Hold a fragment; raises Refusal."""
+        self._check(fragment.stamp_ns, fragment.frame_id)
+        self._buffer.add(fragment)
         if fragment.stamp_ns == 0:
             self.get_logger().warning(
                 'fragments have stamp zero: their poses in ~/path cannot be told apart; set '
                 'header.stamp', once=True)
-        self._changed.trigger()
-        self._auto_register.look(len(self._buffer.fragments))
 
     def _on_message_lost(self, event: Any) -> None:
         self._refuse(
@@ -158,7 +163,10 @@ class RegistrationNode(StoppableNode):
         self, _: Trigger.Request, response: Trigger.Response,
     ) -> Trigger.Response:
         if self._odometry is not None and self._job.stage is None:
-            self._odometry.close_fragments()
+            self._odometry.close_fragments(self._keep)
+        return await self._register(response)
+
+    async def _register(self, response: Trigger.Response) -> Trigger.Response:
         fragments, session = tuple(self._buffer.fragments), self._buffer.session
         device = select_device(self.get_parameter('device').value)
 
@@ -184,7 +192,7 @@ class RegistrationNode(StoppableNode):
         return response
 
     async def _register_unasked(self) -> None:
-        await self._on_register(Trigger.Request(), Trigger.Response())
+        await self._register(Trigger.Response())
 
     async def _on_save(
         self, _: Trigger.Request, response: Trigger.Response,
@@ -277,10 +285,10 @@ class RegistrationNode(StoppableNode):
             self.get_logger().error(traceback.format_exc())
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return the exit code."""
-    return run(RegistrationNode, args)
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the node until SIGINT or SIGTERM, and end the process."""
+    run(RegistrationNode, args)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -16,7 +16,7 @@ from mvreg_ros.fusion.transform_tree import JUMP_NS, TransformError, TransformTr
 from mvreg_ros.node.interface import TF, TF_STATIC
 from mvreg_ros.node.ros_compat import quaternion_matrix
 from mvreg_ros.refusal import Refusal
-from mvreg_ros.types import FloatArray
+from mvreg_ros.types import FloatArray, MAX_COORDINATE
 import numpy as np
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
@@ -50,7 +50,7 @@ class TransformListener:
     def __init__(self, node: Node, target: str) -> None:
         """Listen on `node`; target: the frame that all poses are wanted in."""
         self._node = node
-        self._target = target
+        self._target = target.removeprefix('/')
         self._tree = TransformTree()
         self._requests: deque[Request] = deque()
         for topic, static in ((TF, False), (TF_STATIC, True)):
@@ -73,7 +73,8 @@ class TransformListener:
 
         Requests are answered in the order they are made.
         """
-        self._requests.append(Request(source, stamp_ns, take, give_up, monotonic()))
+        self._requests.append(
+            Request(source.removeprefix('/'), stamp_ns, take, give_up, monotonic()))
         self._answer()
 
     def forget_requests(self) -> None:
@@ -122,6 +123,10 @@ class TransformListener:
             answer: Callable[[], None]
             try:
                 T = self._tree.lookup(self._target, request.source, request.stamp_ns)
+                if not (np.abs(T[:3, 3]) <= MAX_COORDINATE).all():
+                    raise TransformError(
+                        f'{request.source} is more than {MAX_COORDINATE:g} m from {self._target}',
+                        may_come=False)
                 answer = partial(request.take, T)
             except TransformError as error:
                 late = monotonic() - request.since > PATIENCE or len(self._requests) > WAITING
