@@ -195,7 +195,7 @@ def test_odometry_that_drifts_more_than_it_may_is_not_used() -> None:
     assert len(found.pairwise) == len(found.edges)
 
 
-@pytest.mark.parametrize('far', [1e3, 1e200])
+@pytest.mark.parametrize('far', [1e3, 1e6])
 def test_odometry_that_jumps_far_links_nothing(far: float) -> None:
     away = np.eye(4)
     away[0, 3] = far
