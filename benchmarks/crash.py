@@ -19,12 +19,12 @@ import sys
 import tempfile
 from time import monotonic
 
-from benchmarks.living_node import PATIENCE, Robot, start_node, use_own_domain, VOXEL_SIZE
+from benchmarks.living_node import joined, PATIENCE, Robot, start_node, use_own_domain, VOXEL_SIZE
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.session.session import last_session
 from mvreg_ros.session.stored import Content, read_session
 import numpy as np
-import rclpy
+from numpy.typing import NDArray
 from std_srvs.srv import Trigger
 import torch
 
@@ -45,12 +45,15 @@ class Figures:
 
 def crash(kills: int, seed: int, directory: Path) -> Figures:
     """Kill the node so many times; raises TimeoutError where it does not come back with all."""
-    figures, rng, robot = Figures(), np.random.default_rng(seed), Robot(seed)
-    robot.create_timer(PERIOD, robot.publish_if_heard)
+    figures, rng = Figures(), np.random.default_rng(seed)
+    sent: dict[int, NDArray[np.float32]] = {}
     content = content_of(directory)
     for kill in range(kills):
-        figures.acknowledged = life(
-            robot, directory, len(content.fragments), bool(kill % 2), rng.uniform(0, 1))
+        with joined(seed) as robot:
+            robot.sent = sent
+            robot.create_timer(PERIOD, robot.publish_if_heard)
+            figures.acknowledged = life(
+                robot, directory, len(content.fragments), bool(kill % 2), rng.uniform(0, 1))
         content = content_of(directory)
         difference = len(content.fragments) - figures.acknowledged
         figures.kills += 1
@@ -58,10 +61,9 @@ def crash(kills: int, seed: int, directory: Path) -> Figures:
         figures.not_yet_acknowledged += max(difference, 0)
     figures.cut_off = len(content.refusals)
     for fragment in content.fragments:
-        points = torch.from_numpy(robot.sent[fragment.stamp_ns])
+        points = torch.from_numpy(sent[fragment.stamp_ns])
         expected = points[voxel_down_sample(points, VOXEL_SIZE)].numpy()
         figures.changed += not np.array_equal(fragment.points, expected)
-    robot.destroy_node()
     return figures
 
 
@@ -80,8 +82,7 @@ def life(
         node.kill()
         node.join()
     robot.wait(0.2)  # for what is under way
-    acknowledged, robot.status = robot.held, {}
-    return acknowledged
+    return robot.held
 
 
 def content_of(directory: Path) -> Content:
@@ -97,7 +98,6 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0)
     options = parser.parse_args()
     use_own_domain()
-    rclpy.init()
     begin = monotonic()
     with tempfile.TemporaryDirectory() as folder:
         figures = crash(options.kills, options.seed, Path(folder))

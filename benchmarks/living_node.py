@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import json
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -20,6 +22,8 @@ from mvreg_ros.node.registration_node import main as node_main
 from mvreg_ros.node.stamps import stamp_from_nanoseconds
 import numpy as np
 from numpy.typing import NDArray
+import rclpy
+from rclpy.context import Context
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -36,11 +40,26 @@ def use_own_domain() -> None:
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 
+@contextmanager
+def joined(seed: int) -> Iterator[Robot]:
+    """
+    Yield a robot that joins ROS anew.
+
+    One whose peers were killed thirty times is no longer heard: Fast DDS waits for the dead.
+    """
+    context = Context()
+    rclpy.init(context=context)
+    try:
+        yield Robot(seed, context)
+    finally:
+        context.try_shutdown()
+
+
 def start_node(directory: Path) -> BaseProcess:
     """Start a node with its sessions in `directory`."""
     settings = {
         'session.directory': str(directory), 'voxel_size': VOXEL_SIZE, 'device': 'cpu',
-        'features': 'fpfh'}
+        'features': 'fpfh', 'max_fragments': 1000000}
     arguments = ['--ros-args', '--log-level', 'fatal']
     for name, value in settings.items():
         arguments += ['-p', f'{name}:={json.dumps(value)}']
@@ -61,9 +80,9 @@ def cloud(rng: np.random.Generator) -> NDArray[np.float32]:
 class Robot(Consumer):
     """Publishes clouds, each with a stamp of its own, and hears what the node says of them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, context: Context) -> None:
         """Make up some clouds, which are published again and again."""
-        super().__init__()
+        super().__init__(context=context)
         rng = np.random.default_rng(seed)
         self._clouds = [cloud(rng) for _ in range(8)]
         self._publisher = self.create_publisher(INPUT.type, INPUT.name, INPUT.qos)

@@ -22,8 +22,7 @@ import sys
 import tempfile
 from time import monotonic
 
-from benchmarks.living_node import PATIENCE, Robot, start_node, use_own_domain
-import rclpy
+from benchmarks.living_node import joined, PATIENCE, Robot, start_node, use_own_domain
 from std_srvs.srv import Trigger
 
 PERIOD = 0.1  # seconds between fragments
@@ -99,11 +98,9 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, default=100)
     options = parser.parse_args()
     use_own_domain()
-    rclpy.init()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, joined(seed=0) as robot:
         node = start_node(Path(folder))
         try:
-            robot = Robot(seed=0)
             robot.meet(node)
             begin = monotonic()
             missing, registrations = burst(robot, options.fragments)

@@ -4,45 +4,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.crash import crash
-from benchmarks.living_node import Robot, start_node
+from benchmarks.living_node import joined, start_node
 from benchmarks.soak import burst, rounds
 from node_session import domain
 import pytest
-import rclpy
 
 
-@pytest.fixture
-def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start ROS in the domain of this test run, for the nodes that are forked, too."""
+@pytest.fixture(autouse=True)
+def own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stay in the domain of this test run; the nodes that are forked do so, too."""
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain()))
-    rclpy.init()
-    yield
-    rclpy.try_shutdown()
 
 
-def test_a_killed_node_has_lost_nothing_that_it_had_acknowledged(
-    ros: None, tmp_path: Path,
-) -> None:
+def test_a_killed_node_has_lost_nothing_that_it_had_acknowledged(tmp_path: Path) -> None:
     figures = crash(3, 0, tmp_path)
     assert figures.kills == 3 and figures.acknowledged >= 3
     assert figures.lost == figures.changed == 0
 
 
-def test_nothing_is_lost_beside_registrations_and_nothing_grows(
-    ros: None, tmp_path: Path,
-) -> None:
+def test_nothing_is_lost_beside_registrations_and_nothing_grows(tmp_path: Path) -> None:
     node = start_node(tmp_path)
     try:
-        robot = Robot(seed=0)
-        robot.meet(node)
-        assert burst(robot, 10)[0] == 0
-        early, late = rounds(robot, node.pid, 10)
+        with joined(seed=0) as robot:
+            robot.meet(node)
+            assert burst(robot, 10)[0] == 0
+            early, late = rounds(robot, node.pid, 10)
     finally:
         node.kill()
         node.join()
-    robot.destroy_node()
     assert late.threads <= early.threads and late.files <= early.files
