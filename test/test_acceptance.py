@@ -17,7 +17,7 @@ import pytest
 
 @pytest.mark.parametrize(('sec', 'nanosec'), [(-1, 5), (-2**31, 0), (0, 10**9), (-1, 2**32 - 1)])
 def test_a_stamp_that_no_clock_gives_is_refused(sec: int, nanosec: int) -> None:
-    with pytest.raises(Refusal, match='bad_stamp: .*sec at 0 or more'):
+    with pytest.raises(Refusal, match=r'bad_stamp: .*sec at 0 or more'):
         nanoseconds_from_stamp(Time(sec=sec, nanosec=nanosec))
 
 

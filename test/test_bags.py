@@ -13,6 +13,7 @@ from mvreg_ros.cli import main
 from mvreg_ros.data.bags import read_bag
 from mvreg_ros.node.interface import LATCHED
 from mvreg_ros.refusal import CURES
+from mvreg_ros.session.session import Session
 from mvreg_ros.types import Fragment, InputError
 from node_session import cloud_of, session, views, VOXEL_SIZE
 import numpy as np
@@ -151,6 +152,21 @@ def test_a_bag_with_less_than_two_fragments_names_the_first_refusal(
     bag = write_bag(tmp_path / 'bag', [GOOD[0], GOOD[0]])
     error = error_of(capsys, bag)
     assert '1 of 2 messages can be used, two are needed; message 1: stamp_repeated: ' in error
+
+
+def test_a_session_with_less_than_two_fragments_names_the_first_refusal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    open_session = Session.create(tmp_path)
+    for fragment in FRAGMENTS[:3]:
+        open_session.append(fragment)
+    open_session.close()
+    folder = open_session.folder
+    for number in (1, 2):
+        (folder / 'fragments' / f'{number:06d}.ply').unlink()
+    error = error_of(capsys, folder)
+    assert f'{folder}: 1 fragments can be used, two are needed; missing: ' in error
+    assert '000001.ply is not there; put the file back' in error
 
 
 @pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])

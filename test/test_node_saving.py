@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import rmtree
 
 from node_session import directory, session, views, wait_for_work
 import numpy as np
@@ -47,3 +48,7 @@ def test_save_writes_numbered_folders_and_answers_their_paths(
             assert Path(answer.message) == folder / number
             assert {file.name for file in Path(answer.message).iterdir()} >= {
                 'poses.tum', 'graph.g2o', 'graph.json', 'map.ply', 'fragments.csv', 'config.yaml'}
+        rmtree(folder)
+        answer = node.call('~/save')
+        assert not answer.success
+        assert f'{folder}: cannot be read: No such file or directory; put it' in answer.message

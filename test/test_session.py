@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import resource
 from shutil import copy
@@ -219,6 +220,37 @@ def test_a_journal_that_was_removed_is_not_begun_in_the_middle(tmp_path: Path) -
     with pytest.raises(Refusal, match=r'disk: .*journal.jsonl: cannot be written: No such file'):
         session.append(fragment(0))
     session.close()
+
+
+@pytest.mark.parametrize('emptied', [True, False])
+def test_a_journal_without_its_header_keeps_what_is_accepted_afterwards(
+    tmp_path: Path, emptied: bool,
+) -> None:
+    folder = write_session(tmp_path, 2)
+    journal = folder / 'journal.jsonl'
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b'' if emptied else b''.join(lines[1:]))
+    session = Session(folder)
+    assert [refusal.reason for refusal in session.found.refusals] == ['damaged']
+    for k in (2, 3):
+        session.append(fragment(k))
+    session.close()
+    assert_same(read_session(folder).fragments, [2, 3] if emptied else [0, 1, 2, 3])
+    assert reasons(folder) == ([] if emptied else ['damaged'])
+
+
+def test_a_directory_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / 'sessions').touch()
+    with pytest.raises(Refusal, match=r'disk: .*sessions cannot be read, Not a directory'):
+        last_session(tmp_path / 'sessions')
+
+
+def test_sessions_that_begin_at_once_have_folders_of_their_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        sessions = list(pool.map(Session.create, [tmp_path] * 16))
+    assert len({session.folder for session in sessions}) == 16
+    for session in sessions:
+        session.close()
 
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mvreg_ros.data.files import new_folder
 from mvreg_ros.data.outputs import write_files
 from mvreg_ros.refusal import Refusal
 from mvreg_ros.register import MultiviewRegistration
-from mvreg_ros.session.stored import is_session, read_session, usable
+from mvreg_ros.session.stored import Content, is_session, read_session, usable
 from mvreg_ros.types import Fragment, InputError, Progress, Registration, Verdict
 import numpy as np
 
@@ -54,11 +54,22 @@ def reader(inputs: Sequence[Path], topic: str) -> Reader:
         raise InputError(f'--topic {topic} is for a bag, and {path} is none: leave it out')
     if len(inputs) == 1 and is_session(path):
         content = read_session(path)
-        return lambda registration, _: usable(
-            content, registration.prepare, registration.voxel_size)
+        return lambda registration, _: _usable(path, content, registration)
     files = input_files(inputs)
     return lambda registration, progress: (
         read_fragments(files, registration.prepare, progress), [])
+
+
+def _usable(
+    path: Path, content: Content, registration: MultiviewRegistration,
+) -> tuple[list[Fragment], list[Refusal]]:
+    """Return what of a session can be used, and refusals; raises InputError below two."""
+    fragments, refused = usable(content, registration.prepare, registration.voxel_size)
+    if len(fragments) < 2:
+        raise InputError(
+            f'{path}: {len(fragments)} fragments can be used, two are needed'
+            + (f'; {refused[0]}' if refused else ''))
+    return fragments, refused
 
 
 def summary(fragments: Sequence[Fragment], result: Registration) -> str:

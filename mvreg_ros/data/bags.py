@@ -25,11 +25,19 @@ TYPES = get_typestore(Stores.ROS2_HUMBLE)
 
 
 def is_bag(path: Path) -> bool:
-    """Return whether `path` is a bag: a file, or a folder, also of an unfinished recording."""
-    if path.is_dir():
-        return (path / 'metadata.yaml').is_file() or any(
-            file.suffix in STORAGES for file in path.iterdir())
-    return path.is_file() and path.suffix in (*STORAGES, '.bag')
+    """
+    Return whether `path` is a bag: a file, or a folder, also of an unfinished recording.
+
+    Raises InputError where that cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return (path / 'metadata.yaml').is_file() or any(
+                file.suffix in STORAGES for file in path.iterdir())
+        return path.is_file() and path.suffix in (*STORAGES, '.bag')
+    except OSError as error:
+        raise InputError(
+            f'{path}: cannot be read: {error.strerror}, make it readable for this user') from error
 
 
 def read_bag(

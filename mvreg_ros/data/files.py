@@ -49,6 +49,8 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(path: Path, *, exist_ok: bool = False) -> None:
     """Make a folder and its parents so that they survive a power cut; raises OSError."""
+    if exist_ok and path.is_dir():
+        return
     if not path.parent.exists():
         make_folder(path.parent, exist_ok=True)
     path.mkdir(exist_ok=exist_ok)

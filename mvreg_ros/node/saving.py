@@ -21,7 +21,12 @@ def save(result: Result, session: Session | None, parameters: dict[str, Value]) 
     """
     if session is None or not result.fragments:
         raise InputError('nothing to save: call ~/register first')
-    saved = [int(path.name) for path in session.folder.iterdir() if path.name.isdecimal()]
+    try:
+        saved = [int(path.name) for path in session.folder.iterdir() if path.name.isdecimal()]
+    except OSError as error:
+        raise InputError(
+            f'{session.folder}: cannot be read: {error.strerror}; put it back and make it '
+            'readable, or call ~/reset to begin a new session') from error
     folder = session.folder / f'{max(saved, default=0) + 1:04d}'
     write_results(folder, result.fragments, result.registration, parameters)
     return folder

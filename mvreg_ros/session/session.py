@@ -9,11 +9,20 @@ Nothing is ever deleted or written over.
 from __future__ import annotations
 
 import fcntl
+import os
 from pathlib import Path
 
 from mvreg_ros.data.files import make_folder
 from mvreg_ros.refusal import Refusal
-from mvreg_ros.session.stored import begin, FRAGMENTS, is_session, JOURNAL, read_session, store
+from mvreg_ros.session.stored import (
+    begin,
+    begin_again,
+    FRAGMENTS,
+    is_session,
+    JOURNAL,
+    read_session,
+    store,
+)
 from mvreg_ros.types import Fragment, InputError
 
 PREFIX = 'session_'
@@ -42,6 +51,8 @@ class Session:
             pass  # some network disks know no locks
         try:
             self.found = read_session(folder)
+            if not self._lock.seek(0, os.SEEK_END):
+                begin_again(folder)
         except Refusal:
             self.close()
             raise
@@ -56,8 +67,7 @@ class Session:
         """
         try:
             make_folder(directory, exist_ok=True)
-            folder = directory / f'{PREFIX}{max(_numbered(directory), default=0) + 1:04d}'
-            make_folder(folder)
+            folder = _new_folder(directory)
             make_folder(folder / FRAGMENTS)
         except OSError as error:
             raise Refusal('disk', f'{directory} cannot be written, {error.strerror}') from error
@@ -99,9 +109,25 @@ def last_session(directory: Path) -> Path | None:
 
 
 def _numbered(directory: Path) -> dict[int, Path]:
-    """Return by number what bears the name of a session."""
-    return {int(number): path for path in directory.glob(f'{PREFIX}*')
-            if (number := path.name.removeprefix(PREFIX)).isdecimal()}
+    """Return by number what bears the name of a session; raises OSError but where nothing is."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return {}
+    return {int(number): directory / name for name in names if name.startswith(PREFIX)
+            and (number := name.removeprefix(PREFIX)).isdecimal()}
+
+
+def _new_folder(directory: Path) -> Path:
+    """Make the folder of the next session, which another node may do too; raises OSError."""
+    number = max(_numbered(directory), default=0) + 1
+    while True:
+        folder = directory / f'{PREFIX}{number:04d}'
+        try:
+            make_folder(folder)
+            return folder
+        except FileExistsError:
+            number += 1
 
 
 def expanded(directory: str) -> Path:

@@ -56,6 +56,12 @@ def begin(folder: Path) -> None:
         create_journal(folder / JOURNAL, {'version': VERSION})
 
 
+def begin_again(folder: Path) -> None:
+    """Write the header into a journal that was emptied; raises Refusal where it cannot be."""
+    with _writing():
+        append_entry(folder / JOURNAL, {'version': VERSION})
+
+
 def store(folder: Path, number: int, fragment: Fragment) -> None:
     """
     Write a fragment under a number that was not used before and return when it is on the disk.
@@ -80,15 +86,19 @@ def read_session(folder: Path) -> Content:
     Raises Refusal if a newer version wrote it or the journal cannot be read.
     """
     try:
-        header, *entries = read_journal(folder / JOURNAL)
+        lines = read_journal(folder / JOURNAL)
     except InputError as error:
         raise Refusal('disk', str(error)) from error
-    if header is not None and header.get('version') != VERSION:
-        raise Refusal('newer_version', f"{folder} has version {header.get('version')!r}")
-    fragments = list[Fragment]()
-    refusals = [] if header else [Refusal('damaged', f'{folder / JOURNAL}, line 1, the header')]
+    header = lines[0] or {}
+    if header.get('version', VERSION) != VERSION:
+        raise Refusal('newer_version', f"{folder} has version {header['version']!r}")
+    fragments, refusals = list[Fragment](), list[Refusal]()
+    if 'version' not in header:
+        refusals.append(Refusal('damaged', f'{folder / JOURNAL}, line 1, the header'))
+    # Where the line of the header is gone, the first line is an entry.
+    entries = lines if header and 'version' not in header else lines[1:]
     numbers = list[object]()
-    for line, entry in enumerate(entries, 2):
+    for line, entry in enumerate(entries, 1 + len(lines) - len(entries)):
         try:
             if entry is None:
                 raise Refusal('damaged', f'{folder / JOURNAL}, line {line}')
