@@ -118,17 +118,17 @@ def main() -> None:
         lambda trial: trial.interrupt(signal.SIGINT),
         lambda trial: trial.interrupt(signal.SIGTERM),
     )
-    for round in range(options.rounds):
-        for k, stage in enumerate(STAGES):
+    for _ in range(options.rounds):
+        for stage in STAGES:
             for order in orders:
                 with closing(Trial(fragments, stage, options)) as trial:
                     missed = trial.answer.done()  # a short stage may be over already
                     for name, seconds in ({} if missed else order(trial)).items():
                         worst[stage][name] = max(seconds, worst[stage].get(name, 0.0))
-            report('trials', round * len(STAGES) + k + 1, options.rounds * len(STAGES))
+                        print(f'{stage}: {name} {seconds:.2f} s', flush=True)
     report.close()
     sizes = [len(fragment.points) for fragment in fragments]
-    print(f'{len(fragments)} fragments of {min(sizes)} to {max(sizes)} points, voxels of '
+    print(f'\n{len(fragments)} fragments of {min(sizes)} to {max(sizes)} points, voxels of '
           f'{options.voxel_size:g} m, {options.rounds} rounds, worst seconds\n')
     print(markdown(HEADINGS, {
         stage: [f'{seconds[name]:.2f}' if name in seconds else '-' for name in HEADINGS[1:]]

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from geometry_msgs.msg import Point, Pose, PoseStamped
 from mvreg_ros.commands.console import ProgressReport
@@ -97,10 +96,10 @@ class SimulatedRobot(StoppableNode):
                 'all fragments arrived' if arrived else 'fragments were not acknowledged')
 
 
-def main(args: list[str] | None = None) -> int:
-    """Walk and publish, then stay for latecomers until SIGINT or SIGTERM; return the exit code."""
-    return run(SimulatedRobot, args)
+def main(args: list[str] | None = None) -> NoReturn:
+    """Walk and publish, then stay for latecomers until SIGINT or SIGTERM, and end the process."""
+    run(SimulatedRobot, args)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

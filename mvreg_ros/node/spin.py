@@ -8,6 +8,7 @@ from collections.abc import Callable
 import os
 import signal
 import sys
+from typing import NoReturn
 
 from mvreg_ros.types import InputError
 import rclpy
@@ -26,11 +27,11 @@ class StoppableNode(Node):
         return True
 
 
-def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -> int:
+def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -> NoReturn:
     """
-    Spin the node until SIGINT or SIGTERM, once or often; return the exit code.
+    Spin the node until SIGINT or SIGTERM, once or often, and end the process.
 
-    0 after a signal, 2 if the node refuses its parameters.
+    The exit code is 0 after a signal, 2 if the node refuses its parameters.
     """
     # rclpy ends the context at a signal and then puts the handler of before in its place, and for
     # SIGINT calls it, too: a second signal (launch sends one) would kill us in the clean-up.
@@ -50,10 +51,10 @@ def run(make_node: Callable[[], StoppableNode], args: list[str] | None = None) -
         if rclpy.ok():
             raise
         # The signal came before the node was spinning.
-    if node is not None and not node.stop(STOP_TIMEOUT):
-        # A thread inside a long native call would crash when the interpreter ends under it.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    rclpy.try_shutdown()
-    return code
+    if node is None or node.stop(STOP_TIMEOUT):
+        rclpy.try_shutdown()
+    # Python's own end would take torch apart, seconds on a busy machine, let signals kill us
+    # meanwhile, and crash where a thread is still in a long native call.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
