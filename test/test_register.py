@@ -194,6 +194,7 @@ def test_progress_is_told_and_can_cancel() -> None:
     ([Fragment(np.zeros((4, 3)), sensor_origin=np.zeros(2))] * 2, 'numbers'),
     ([Fragment(np.zeros((4, 3)), T_map_fragment=np.eye(3))] * 2, 'T_map_fragment'),
     ([Fragment(np.zeros((4, 3)), T_odom_fragment=np.full((4, 4), np.nan))] * 2, 'T_odom_fragment'),
+    ([Fragment(np.zeros((4, 3)), T_odom_fragment=np.full((4, 4), 1e5))] * 2, 'subtract an offset'),
 ])
 def test_bad_clouds_are_refused_with_the_cure(clouds: list[np.ndarray], cure: str) -> None:
     """One line that says what is wrong and what to do."""
