@@ -9,11 +9,15 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import fields
 from functools import partial
+from multiprocessing import get_context
+import os
 from pathlib import Path
+import signal
 import sqlite3
 
 from mvreg_ros import MultiviewRegistration
 from mvreg_ros.cache import Cache, MemoryCache
+from mvreg_ros.session import cache as session_cache
 from mvreg_ros.session.cache import SessionCache
 from mvreg_ros.types import Fragment, Registration, RegistrationCancelled
 import numpy as np
@@ -138,13 +142,31 @@ def test_a_restart_computes_what_is_new(
     assert caplog.records == []
 
 
-def test_a_process_that_was_killed_loses_a_second_of_work_at_most(tmp_path: Path) -> None:
-    registration = pipeline(SessionCache(tmp_path, CPU))
-    registration.register(CLOUDS)  # and not closed
+def killed(folder: Path, commit_seconds: float) -> None:
+    """Register in this process, which is killed after four of ten pairs."""
+    session_cache.COMMIT_SECONDS = commit_seconds
+
+    def kill(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ('pairs', 4):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    pipeline(SessionCache(folder, CPU)).register(CLOUDS, kill)
+
+
+@pytest.mark.parametrize(('commit_seconds', 'described', 'registered'), [
+    (0.0, 0, range(7)), (1e9, 5, range(10, 11))])
+def test_a_process_that_was_killed_loses_what_came_after_its_last_commit(
+    tmp_path: Path, commit_seconds: float, described: int, registered: range,
+) -> None:
+    process = get_context('spawn').Process(target=killed, args=(tmp_path, commit_seconds))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     with closing(SessionCache(tmp_path, CPU)) as cache:
         again = pipeline(cache)
         again.register(CLOUDS)
-        assert calls(again) == (0, 0)
+        found = calls(again)
+        assert found[0] == described and found[1] in registered
 
 
 @pytest.mark.parametrize('method', ['consistency', 'lmpcr'])
