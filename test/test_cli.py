@@ -25,7 +25,7 @@ import pytest
 from real_data import find_real_data
 from small_scene import fragments, VOXEL_SIZE, write_scene
 
-COARSE = ['--features', 'fpfh', '--voxel-size', str(VOXEL_SIZE)]
+COARSE = ['--features', 'fpfh', '--voxel-size', str(VOXEL_SIZE), '--min-confidence', '0.85']
 FIGURES = {'rr_pairwise', 'rr_multiview', 'coverage', 'rotation_deg', 'translation_m',
            'pairs_evaluated', 'seconds', 'peak_memory_mb', 'recall_15deg_30cm', 'pairwise',
            'all_pairs', 'within_component', 'listed'}

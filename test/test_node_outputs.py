@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,22 +110,25 @@ def test_a_stamp_that_would_not_come_back_is_refused() -> None:
         nanoseconds_from_stamp(Time(nanosec=1_000_000_000))
 
 
-def test_ids_count_accepted_fragments_from_zero() -> None:
+def test_ids_count_accepted_fragments_from_zero(tmp_path: Path) -> None:
     def prepare(fragment: Fragment) -> Fragment:
         if len(fragment.points) < 1000:
             raise InputError('too few')
         return fragment
 
-    buffer = FragmentBuffer(prepare, voxel_size=0.1)
-    large, small = views(1)[0].points, views(1)[0].points[:10]
-    assert buffer.add(large, 1, 'a').id == 0
-    with pytest.raises(Refusal, match='too_few_points'):
-        buffer.add(small, 2, 'a')
-    assert buffer.add(large, 3, 'b').id == 1
-    with pytest.raises(Refusal, match='stamp_repeated'):
-        buffer.check(3, 'b', max_fragments=9)
-    with pytest.raises(Refusal, match='buffer_full'):
-        buffer.check(4, 'b', max_fragments=2)
-    buffer.check(3, 'a', max_fragments=9)
-    buffer.clear()
-    assert buffer.add(large, 3, 'b').id == 0
+    def sent(points: np.ndarray, stamp_ns: int, frame_id: str) -> Fragment:
+        return Fragment(points, stamp_ns=stamp_ns, frame_id=frame_id)
+
+    with closing(FragmentBuffer(prepare, voxel_size=0.1, directory=tmp_path)) as buffer:
+        large, small = views(1)[0].points, views(1)[0].points[:10]
+        assert buffer.add(sent(large, 1, 'a')).id == 0
+        with pytest.raises(Refusal, match='too_few_points'):
+            buffer.add(sent(small, 2, 'a'))
+        assert buffer.add(sent(large, 3, 'b')).id == 1
+        with pytest.raises(Refusal, match='stamp_repeated'):
+            buffer.check(3, 'b', max_fragments=9)
+        with pytest.raises(Refusal, match='buffer_full'):
+            buffer.check(4, 'b', max_fragments=2)
+        buffer.check(3, 'a', max_fragments=9)
+        buffer.reset()
+        assert buffer.add(sent(large, 3, 'b')).id == 0
