@@ -9,7 +9,7 @@ endif
 # Modules are compiled once, at their first import.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test lint minkowski clean
+.PHONY: setup demo test chromium lint minkowski clean
 
 setup:
 	@command -v python3 >/dev/null || if [ "$$(id -u)" = 0 ]; \
@@ -20,8 +20,15 @@ setup:
 demo: setup
 	$(PYTHON) -m mvreg_ros.node.demo
 
-test: setup
+test: chromium
 	$(PYTHON) -m pytest -n 2 --dist loadfile
+
+# The browser that the report is tested in. Its tests are skipped without one, so nothing fails here.
+chromium: setup
+	@if [ "$$(id -u)" = 0 ] && ! which chromium chromium-browser google-chrome | grep -q .; then \
+	  echo 'test: installing Chromium'; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends chromium || true; fi
 
 lint: setup
 	$(PYTHON) -m pytest test/test_style.py

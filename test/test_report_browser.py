@@ -52,7 +52,7 @@ window.addEventListener('load', () => {
 def browser() -> str:
     """Return the command of Chromium; make test installs it where it may."""
     found = next(filter(None, map(shutil.which, (
-        'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
+        'chromium', 'chromium-browser', 'google-chrome'))), None)
     if found is None:
         pytest.skip('there is no Chromium here: apt-get install chromium')
     return found
