@@ -108,6 +108,8 @@ def build_parser() -> ArgumentParser:
     register.add_argument('--topic', default='', metavar='NAME',
                           help='of a bag; default: the only one with point clouds, or the only '
                                'one called fragments')
+    register.add_argument('--exclude', default='', metavar='IDS',
+                          help='fragments to leave out, counted from 0, such as "3 7 12-15"')
     _add_out(register)
     add_parameters(register)
 

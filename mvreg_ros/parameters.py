@@ -8,9 +8,11 @@ A name with a dot is nested in the yaml. Ranges are inclusive. Units stand in th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 import difflib
 
+from mvreg_ros.exclusion import parse_ids
 from mvreg_ros.types import InputError
 
 Value = bool | int | float | str
@@ -22,7 +24,8 @@ class Parameter:
     A parameter: its type is that of its default.
 
     minimum, maximum: inclusive range of a number. choices: the strings allowed, where not empty.
-    read_only: read once at start. node_only: means nothing to the offline command.
+    parse: raises InputError for a string that may not be set. read_only: read once at start.
+    node_only: no option of the pipeline, and so of no offline command.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    parse: Callable[[str], object] | None = None
     read_only: bool = False
     node_only: bool = False
 
@@ -45,6 +49,11 @@ class Parameter:
         if self.choices and value not in self.choices:
             allowed = ', '.join(self.choices)
             raise InputError(f'{self.name} must be one of {allowed}: got {value!r}')
+        if self.parse is not None and isinstance(value, str):
+            try:
+                self.parse(value)
+            except InputError as error:
+                raise InputError(f'{self.name}: {error}') from error
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             low, high = self.minimum, self.maximum
             if not ((low is None or value >= low) and (high is None or value <= high)):
@@ -101,6 +110,12 @@ PARAMETERS = (
         'refine', True, 'Refine with GICP on the kept edges and a final pose-graph optimisation.',
     ),
     Parameter(
+        'exclude', '',
+        'Ids of fragments that registrations leave out, such as 3 7 12-15; a single one as 3-3, '
+        'because 3 alone is a number to ROS. They stay in the session; ~/reset empties this.',
+        parse=parse_ids, node_only=True,
+    ),
+    Parameter(
         'max_fragments', 1000,
         'Fragments held in memory; more are refused with reason buffer_full.',
         minimum=2, maximum=1000000, node_only=True,
@@ -111,7 +126,9 @@ PARAMETERS = (
         read_only=True, node_only=True,
     ),
     Parameter(
-        'publish_tf', True, 'Publish map -> fragment frames on /tf_static.', node_only=True,
+        'publish_tf', True,
+        'Publish map -> fragment frames on /tf_static and, with prior.frame, map -> odom on /tf.',
+        node_only=True,
     ),
     Parameter(
         'prior.frame', '',

@@ -11,6 +11,7 @@ REASONS = {
     'low_confidence': 'too few matches agree on it',
     'doubted': 'many matches agree on it, but it is not what the sensors saw',
     'no_link': 'no edge to another fragment is in use',
+    'excluded': 'left out by the parameter exclude',
     'odometry': 'odometry from one fragment to the next',
     'odometry_agrees': 'weak alone, but odometry says the same',
     'odometry_contradicted': 'odometry, contradicted by what the sensors saw',

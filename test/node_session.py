@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 import fcntl
-from functools import cache
+from functools import cache, partial
 import os
 from pathlib import Path
 import tempfile
@@ -187,3 +187,16 @@ def set_parameter(node: Session, name: str, value: object) -> str:
     """Set a parameter and return the reason for which it was not set, if it was not."""
     result, = node.node.set_parameters([Parameter(name, value=value)])
     return '' if result.successful else result.reason
+
+
+def computed(node: Session) -> list[str]:
+    """Return a list that gets a name each time that something is computed."""
+    method, calls = node.node._registration.method, []
+
+    def counting(name: str, function: Callable, *args: object) -> object:
+        calls.append(name)
+        return function(*args)
+
+    for name in ('descriptor', 'register_pair'):
+        setattr(method, name, partial(counting, name, getattr(method, name)))
+    return calls

@@ -90,6 +90,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     (['register', 'a.ply', '--out', 'OUT', '--voxel-size', 'much'], 'invalid float value'),
     (['register', '.', '--out', 'OUT', '--voxel-size', '99'], 'voxel_size must lie in'),
     (['register', '.', '--out', 'OUT', '--method', 'magic'], 'invalid choice'),
+    (['register', '.', '--out', 'OUT', '--exclude', 'all'], "'all' is neither an id nor"),
     (['evaluate', '3dmatch', '.', '--out', 'OUT'], 'no scenes there'),
     (['evaluate', 'sync', '.', '--out', 'OUT'], 'no pose graphs there'),
     (['simulate', '--out', 'OUT', '--scenes', '0'], '--scenes must be 1 or more'),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from builtin_interfaces.msg import Time
@@ -97,6 +98,17 @@ def test_the_summary_names_what_is_missing() -> None:
     assert summary(registration()) == (
         '5 of 6 fragments placed (not 5); 2 components; 3 of 5 edges kept; '
         'features 1.2 s, pairs 2.0 s')
+    reason = registration().reason
+    reason[5] = 'excluded'
+    assert summary(replace(registration(), reason=reason)).startswith(
+        '5 of 6 fragments placed (excluded 5); 2 components; ')
+
+
+def test_the_summary_names_the_first_of_many_that_are_missing() -> None:
+    placed = np.zeros(14, bool)
+    reason = np.array(['no_link'] * 2 + ['excluded'] * 12, object)
+    assert summary(replace(NOTHING.registration, placed=placed, reason=reason)).startswith(
+        '0 of 14 fragments placed (not 0, 1; excluded 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...); ')
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(0, 999_999_999))

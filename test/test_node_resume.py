@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from geometry_msgs.msg import PoseArray
@@ -16,6 +15,7 @@ from mvreg_ros.node.outputs import pose_message
 from mvreg_ros.session.journal import create_journal
 from node_session import (
     cloud_of,
+    computed,
     directory,
     Session,
     session,
@@ -44,19 +44,6 @@ def until_log(
 
     node.consumer.until(fulfilled, 'a line in the log', 300)
     return log
-
-
-def computed(node: Session) -> list[str]:
-    """Return a list that gets a name each time that something is computed."""
-    method, calls = node.node._registration.method, []
-
-    def counting(name: str, function: Callable, *args: object) -> object:
-        calls.append(name)
-        return function(*args)
-
-    for name in ('descriptor', 'register_pair'):
-        setattr(method, name, partial(counting, name, getattr(method, name)))
-    return calls
 
 
 def test_a_restarted_node_goes_on_where_it_was(

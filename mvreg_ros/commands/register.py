@@ -15,6 +15,7 @@ from mvreg_ros.data.bags import is_bag, read_bag
 from mvreg_ros.data.clouds import input_files, read_fragments
 from mvreg_ros.data.files import new_folder
 from mvreg_ros.data.outputs import write_files
+from mvreg_ros.exclusion import parse_ids, register_without
 from mvreg_ros.refusal import Refusal
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.session.stored import Content, is_session, read_session, usable
@@ -31,13 +32,14 @@ def run(args: Namespace) -> None:
     begin = time.monotonic()
     read = reader(args.inputs, args.topic)
     parameters = parameter_values(args)
+    excluded = parse_ids(args.exclude)
     registration = MultiviewRegistration.from_pretrained(**parameters)
     with new_folder(args.out) as folder:
         progress = ProgressReport()
         fragments, refused = read(registration, progress)
-        result = registration.register(fragments, progress)
+        result = register_without(registration, fragments, excluded, progress)
         progress.close()
-        write_files(folder, fragments, result, parameters)
+        write_files(folder, fragments, result, parameters | {'exclude': args.exclude})
     say(summary(fragments, result))
     if refused:
         say('\n  '.join([f'refused: {len(refused)}', *map(str, refused)]))

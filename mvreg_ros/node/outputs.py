@@ -110,13 +110,15 @@ def transforms(registration: Registration, header: Header, prefix: str) -> list[
 def summary(registration: Registration) -> str:
     """Return a registration in one line: what was placed, the edges kept, the seconds."""
     placed, edges = registration.placed, registration.edges
-    missing = [str(id) for id in np.flatnonzero(~placed)]
-    if len(missing) > NAMED:
-        missing[NAMED:] = ['...']
+    excluded = registration.reason == 'excluded'
+    missing = [
+        f"{why} {', '.join([*map(str, ids[:NAMED]), *['...'] * (len(ids) > NAMED)])}"
+        for why, ids in (('not', np.flatnonzero(~placed & ~excluded)),
+                         ('excluded', np.flatnonzero(excluded))) if len(ids)]
     components = registration.component.max(initial=-1) + 1
     return '; '.join([
         f'{placed.sum()} of {len(placed)} fragments placed'
-        + (f" (not {', '.join(missing)})" if missing else ''),
+        + (f" ({'; '.join(missing)})" if missing else ''),
         f"{components} component{'s' if components != 1 else ''}",
         f'{edges.used.sum()} of {len(edges)} edges kept',
         ', '.join(f'{stage} {value:.1f} s' for stage, value in registration.seconds.items()),

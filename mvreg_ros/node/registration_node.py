@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 from mvreg_ros.data.point_cloud2 import points_from_cloud
 from mvreg_ros.data.stamps import nanoseconds_from_stamp
 from mvreg_ros.device import select_device
+from mvreg_ros.exclusion import register_without
 from mvreg_ros.node.auto_register import AutoRegister
+from mvreg_ros.node.exclusion import Exclusion
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
 from mvreg_ros.node.interface import DEPTH_INPUT, INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
 from mvreg_ros.node.job import Job
@@ -51,6 +53,7 @@ class RegistrationNode(StoppableNode):
         self._buffer = FragmentBuffer(
             self._registration.prepare, self.get_parameter('voxel_size').value,
             expanded(self.get_parameter('session.directory').value))
+        self._exclusion = Exclusion(self, self._buffer)
         self._result = NOTHING
         self._changed = self.create_guard_condition(self._publish_status)
         self._job = Job(self, self._changed.trigger)
@@ -168,6 +171,7 @@ class RegistrationNode(StoppableNode):
 
     async def _register(self, response: Trigger.Response) -> Trigger.Response:
         fragments, session = tuple(self._buffer.fragments), self._buffer.session
+        excluded = self._exclusion.ids()
         device = select_device(self.get_parameter('device').value)
 
         def register(progress: Progress) -> tuple[Result, dict[str, Any]]:
@@ -177,7 +181,9 @@ class RegistrationNode(StoppableNode):
                     f'{self._subscription.topic_name}')
             self._registration.parameters.update(parameter_values(self, core=True))
             with closing(SessionCache(session.folder, device)) as self._registration.cache:
-                result = Result(self._registration.register(fragments, progress), fragments)
+                registration = register_without(
+                    self._registration, fragments, excluded, progress)
+            result = Result(registration, fragments)
             return result, self._messages(result)
 
         if self._job.stage is None:
@@ -214,6 +220,7 @@ class RegistrationNode(StoppableNode):
         response.success = True
         response.message = f'forgot {len(self._buffer.fragments)} fragments'
         try:
+            self._exclusion.clear()
             self._buffer.reset()
         except Refusal as refusal:
             response.message += f'; a node started now would have them again: {refusal}'
