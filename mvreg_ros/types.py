@@ -54,6 +54,8 @@ class Fragment:
     points: (N, 3) float32, contiguous, finite. sensor_origin: (3,) float32, where the sensor
     stood, in the frame of the points; normals are turned towards it. T_map_fragment: (4, 4) prior
     pose. T_odom_fragment: (4, 4) pose by the robot's odometry, in a frame that drifts.
+    odometry_run: odometry may begin anew; poses of different runs have nothing to do with each
+    other.
     """
 
     points: NDArray[np.float32]
@@ -64,6 +66,7 @@ class Fragment:
     sensor_origin: NDArray[np.float32] = field(default_factory=lambda: np.zeros(3, np.float32))
     T_map_fragment: FloatArray | None = None
     T_odom_fragment: FloatArray | None = None
+    odometry_run: int = 0
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,31 @@ def test_odometry_is_surer_of_a_short_way() -> None:
         config.angle + config.angle_per_metre + config.angle_per_radian * np.radians(30)])
 
 
+def test_fragments_of_different_runs_are_not_linked() -> None:
+    """The robot was switched off after 3: its odometry began anew, at the identity."""
+    began_anew = [*TRUTH[:4], *(np.linalg.inv(TRUTH[4]) @ TRUTH[4:])]
+    some = [replace(f, odometry_run=int(k > 3)) for k, f in enumerate(fragments(began_anew))]
+    found = with_odometry(PARTS, some, never)
+    assert sorted(reasons(found)) == [(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (6, 7), (7, 8)]
+    assert found.component.tolist() == [1, 1, 1, 1, 0, 0, 0, 0, 0]
+    T_i_j, sigma = Track(some, OdometryConfig()).between(np.array([3, 4]), np.array([4, 5]))
+    assert np.isnan(T_i_j[0]).all() and np.isnan(sigma[0]).all()
+    np.testing.assert_allclose(T_i_j[1], np.linalg.inv(TRUTH[4]) @ TRUTH[5], atol=1e-9)
+    assert np.isfinite(sigma[1]).all()
+
+
+def test_a_bag_that_is_played_twice_is_two_walks() -> None:
+    """The stamps of the second run are those of the first."""
+    twice = [replace(f, odometry_run=run) for run in range(2) for f in fragments(TRUTH[:3])]
+    edges = Track(twice, OdometryConfig()).edges()
+    assert list(zip(edges.i, edges.j, strict=True)) == [(0, 1), (1, 2), (3, 4), (4, 5)]
+
+
+def test_a_run_of_one_fragment_links_nothing() -> None:
+    some = [replace(f, odometry_run=k) for k, f in enumerate(fragments(TRUTH))]
+    assert with_odometry(PARTS, some, never) is PARTS
+
+
 def test_an_angle_moves_what_is_far_from_the_sensor() -> None:
     far = [replace(f, sensor_origin=np.array([0, 0, -4], np.float32)) for f in fragments(TRUTH)]
     near, there = (Track(some, OdometryConfig()).between(np.array([0]), np.array([1]))[1][0]
@@ -266,15 +291,20 @@ def test_map_to_odom_puts_the_last_placed_fragment_where_it_was_registered() -> 
     T_odom = [np.linalg.inv(TRUTH[k]) for k in range(5)]
     some = fragments(T_odom)
     some[4] = replace(some[4], T_odom_fragment=None)
-    assert map_from_odom(placed([-1] * 5), some) is None
-    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), some)
+    assert map_from_odom(placed([-1] * 5), some, 0) is None
+    assert map_from_odom(placed([0, 0, 0, 1, 0]), some, 1) is None
+    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), some, 0)
     assert T_map_odom is not None
     np.testing.assert_allclose(T_map_odom @ T_odom[2], TRUTH[2], atol=1e-9)
     same = [replace(f, stamp_ns=7) for f in some]
-    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), same)
+    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), same, 0)
     assert T_map_odom is not None
     np.testing.assert_allclose(T_map_odom @ T_odom[2], TRUTH[2], atol=1e-9)
     early = [replace(f, stamp_ns=-f.stamp_ns) for f in some]
-    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), early)
+    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), early, 0)
     assert T_map_odom is not None
     np.testing.assert_allclose(T_map_odom @ T_odom[0], TRUTH[0], atol=1e-9)
+    again = [replace(f, odometry_run=int(k < 2)) for k, f in enumerate(some)]
+    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), again, 1)
+    assert T_map_odom is not None
+    np.testing.assert_allclose(T_map_odom @ T_odom[1], TRUTH[1], atol=1e-9)

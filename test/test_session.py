@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 import resource
 from shutil import copy
@@ -32,7 +33,7 @@ def fragment(k: int) -> Fragment:
         points, id=k, stamp_ns=k * 1_000_000_007, frame_id=f'sensör "{k}"\n',
         name=f'fragment_{k:04d}', sensor_origin=rng.normal(size=3).astype(np.float32),
         T_map_fragment=rng.normal(size=(4, 4)) if k % 2 else None,
-        T_odom_fragment=None if k % 2 else rng.normal(size=(4, 4)))
+        T_odom_fragment=None if k % 2 else rng.normal(size=(4, 4)), odometry_run=k // 2)
 
 
 def write_session(directory: Path, count: int = COUNT) -> Path:
@@ -54,7 +55,7 @@ def assert_same(found: list[Fragment], numbers: list[int]) -> None:
         assert each.points.dtype == each.sensor_origin.dtype == np.float32
         np.testing.assert_array_equal(each.points, expected.points)
         np.testing.assert_array_equal(each.sensor_origin, expected.sensor_origin)
-        for name in ('T_map_fragment', 'T_odom_fragment'):
+        for name in ('T_map_fragment', 'T_odom_fragment', 'odometry_run'):
             np.testing.assert_array_equal(getattr(each, name), getattr(expected, name))
 
 
@@ -174,6 +175,7 @@ def test_a_session_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     {'number': '../../escaped'}, {'number': None}, {'stamp_ns': -1}, {'stamp_ns': 1e300},
     {'stamp_ns': 2**31 * 10**9}, {'points': None}, {'sensor_origin': [1]},
     {'T_odom_fragment': 'here'}, {'T_map_fragment': [[1.0]]},
+    {'odometry_run': -1}, {'odometry_run': 2**31}, {'odometry_run': True}, {'odometry_run': None},
     *[change for number in (10**400, 1e300, float('inf'), float('nan'))
       for change in ({'sensor_origin': [number, 0, 0]}, {'T_map_fragment': [[number] * 4] * 4})],
 ])
@@ -187,6 +189,35 @@ def test_an_entry_that_makes_no_sense_is_refused(tmp_path: Path, change: dict) -
     assert_same(content.fragments, list(range(COUNT)))
     assert [refusal.reason for refusal in content.refusals] == ['damaged']
     assert content.next_number == COUNT + 1
+
+
+def test_a_session_of_before_there_were_runs_has_one(tmp_path: Path) -> None:
+    folder = write_session(tmp_path)
+    header, *entries = read_journal(folder / 'journal.jsonl')
+    create_journal(folder / 'journal.jsonl', header)
+    for entry in entries:
+        append_entry(
+            folder / 'journal.jsonl', {k: entry[k] for k in entry if k != 'odometry_run'})
+    found = read_session(folder)
+    assert found.refusals == []
+    assert [each.odometry_run for each in found.fragments] == [0] * COUNT
+
+
+@pytest.mark.parametrize('name', ['T_map_fragment', 'T_odom_fragment'])
+def test_a_pose_that_no_registration_takes_is_dropped_and_its_fragment_kept(
+    tmp_path: Path, name: str,
+) -> None:
+    session = Session.create(tmp_path)
+    far = np.eye(4)
+    far[1, 3] = -1.1e4
+    session.append(replace(fragment(0), **{name: far}))
+    session.close()
+    found, = read_session(session.folder).fragments
+    assert getattr(found, name) is None
+    np.testing.assert_array_equal(found.points, fragment(0).points)
+    refusal, = read_session(session.folder).refusals
+    assert refusal.reason == 'too_far'
+    assert f'line 2, is kept without its {name}, which is more' in str(refusal)
 
 
 def test_what_cannot_be_written_is_refused_and_the_session_stays_as_it_was(

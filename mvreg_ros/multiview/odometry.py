@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mvreg_ros.multiview.graph import Index
 from mvreg_ros.multiview.support import rotation_angle
+from mvreg_ros.multiview.travel import travelled
 from mvreg_ros.types import Edges, FloatArray, Fragment, PairRegistration, Registration, Verdict
 import numpy as np
 
@@ -36,47 +37,51 @@ class Track:
     """
     The way of the sensor from fragment to fragment.
 
-    ids: (M,) the fragments with odometry, in the order of stamps, then of ids. They are taken for
-    those of one camera: with several the way from one to the other counts as motion, so that
-    odometry is believed less than it could be.
+    ids: (M,) the fragments with odometry, in the order of runs, then of stamps, then of ids.
+    Nothing is known of the motion between fragments of different runs.
     """
 
     def __init__(self, fragments: Sequence[Fragment], config: OdometryConfig) -> None:
         """Look at all fragments of a session, whether they have odometry or not."""
         self._config = config
         known = [k for k, f in enumerate(fragments) if f.T_odom_fragment is not None]
-        self.ids = np.array(sorted(known, key=lambda k: (fragments[k].stamp_ns, k)), np.int64)
+        self._run = np.array([f.odometry_run for f in fragments], np.int64)
+        self.ids = np.array(sorted(
+            known, key=lambda k: (self._run[k], fragments[k].stamp_ns, k)), np.int64)
         self._T = np.full((len(fragments), 4, 4), np.nan)
         for k in known:
             self._T[k] = fragments[k].T_odom_fragment
         origins = np.array([f.sensor_origin for f in fragments], np.float64).reshape(-1, 3)
         # An error of the angle moves a fragment by its distance from the sensor.
         self._reach = np.linalg.norm(origins, axis=1)
-        R = self._T[:, :3, :3]
-        sensors = (R @ origins[..., None])[..., 0] + self._T[:, :3, 3]
-        a, b = self.ids[:-1], self.ids[1:]
-        self._length = self._along(np.linalg.norm(sensors[b] - sensors[a], axis=1))
-        self._turn = self._along(rotation_angle(R[a].transpose(0, 2, 1) @ R[b]))
-
-    def _along(self, steps: FloatArray) -> FloatArray:
-        """Return (S,) the sum of the steps (M - 1,) up to each fragment, NaN without odometry."""
-        total = np.full(len(self._T), np.nan)
-        total[self.ids] = np.concatenate([[0.0], np.cumsum(steps)])[:len(self.ids)]
-        return total
+        sensors = self._T.copy()
+        sensors[:, :3, 3:] += self._T[:, :3, :3] @ origins[..., None]
+        self._way = np.full((len(fragments), 2), np.nan)
+        for run in np.unique(self._run[self.ids]):
+            some = self.ids[self._run[self.ids] == run]
+            self._way[some] = travelled(
+                np.array([fragments[k].stamp_ns for k in some], np.int64),
+                [fragments[k].frame_id for k in some], sensors[some])
 
     def between(self, i: Index, j: Index) -> tuple[FloatArray, FloatArray]:
-        """Return T_i_j (E, 4, 4) and its deviations (E, 2), m and rad; NaN without odometry."""
+        """
+        Return T_i_j (E, 4, 4) and its deviations (E, 2), m and rad.
+
+        They are NaN without odometry of the same run.
+        """
         config = self._config
-        length = np.abs(self._length[i] - self._length[j])
-        turn = np.abs(self._turn[i] - self._turn[j])
+        length, turn = np.abs(self._way[i] - self._way[j]).T
         angle = config.angle + config.angle_per_metre * length + config.angle_per_radian * turn
         distance = config.distance + config.distance_per_metre * length
         distance = np.hypot(distance, angle * self._reach[j])
-        return np.linalg.inv(self._T[i]) @ self._T[j], np.stack([distance, angle], -1)
+        same = (self._run[i] == self._run[j])[:, None]
+        T_i_j = np.where(same[..., None], np.linalg.inv(self._T[i]) @ self._T[j], np.nan)
+        return T_i_j, np.where(same, np.stack([distance, angle], -1), np.nan)
 
     def edges(self) -> Edges:
-        """Return an edge from each fragment to the next, pruned for the time being."""
-        i, j = np.minimum(self.ids[:-1], self.ids[1:]), np.maximum(self.ids[:-1], self.ids[1:])
+        """Return an edge from each fragment to the next of its run, pruned for the time being."""
+        steps = np.sort(np.stack([self.ids[:-1], self.ids[1:]], -1))
+        i, j = steps[self._run[steps[:, 0]] == self._run[steps[:, 1]]].T
         T_i_j, sigma = self.between(i, j)
         edges = Edges.of([
             PairRegistration(
@@ -97,15 +102,16 @@ def deviations(T_i_j: FloatArray, other: FloatArray, sigma: FloatArray) -> Float
 
 
 def map_from_odom(
-    registration: Registration, fragments: Sequence[Fragment]
+    registration: Registration, fragments: Sequence[Fragment], run: int
 ) -> FloatArray | None:
     """
     Return T_map_odom with which the last fragment by stamp is where it was registered (REP-105).
 
-    Only fragments in component 0 with odometry count; None where there is none.
+    Only fragments in component 0 with odometry of this run count; None where there is none.
     """
     last = max(
-        (id for id in registration.members(0) if fragments[id].T_odom_fragment is not None),
+        (id for id in registration.members(0)
+         if fragments[id].T_odom_fragment is not None and fragments[id].odometry_run == run),
         key=lambda id: (fragments[id].stamp_ns, id), default=None)
     T_odom_fragment = None if last is None else fragments[last].T_odom_fragment
     if T_odom_fragment is None:

@@ -60,10 +60,11 @@ def with_odometry(
     """
     config = config or LinkConfig()
     track = Track(fragments, config.odometry)
-    if len(track.ids) < 2:
+    links = track.edges()
+    if not len(links):
         return graph
-    edges = concatenated(graph.edges, track.edges())
-    pairwise = concatenated(graph.pairwise, track.edges())
+    edges = concatenated(graph.edges, links)
+    pairwise = concatenated(graph.pairwise, links)
     by_odometry = np.arange(len(edges)) >= len(graph.edges)
     T_odom, sigma = track.between(edges.i, edges.j)
     alone = graph.component < 0
@@ -98,8 +99,8 @@ def with_odometry(
             continue
         linked.merge(block[i], block[j])
         chosen.append(row)
-    links = edges.select(np.array(chosen, np.int64))
-    poses = chain_blocks(poses, block, links.i, links.j, links.T_i_j)
+    taken = edges.select(np.array(chosen, np.int64))
+    poses = chain_blocks(poses, block, taken.i, taken.j, taken.T_i_j)
 
     edges.verdict[chosen] = Verdict.KEPT
     edges.reason[doubtful & edges.used] = 'odometry_agrees'

@@ -34,7 +34,7 @@ class MapToOdom:
 
     def update(self, result: Result) -> None:
         """Publish what follows from this result from now on, or nothing."""
-        self._T_map_odom = map_from_odom(result.registration, result.fragments)
+        self._T_map_odom = map_from_odom(result.registration, result.fragments, 0)
 
     def _publish(self) -> None:
         now = self._node.get_clock().now()

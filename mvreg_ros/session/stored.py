@@ -21,7 +21,7 @@ from mvreg_ros.data.files import write_atomic
 from mvreg_ros.data.ply import decode_ply, encode_ply
 from mvreg_ros.refusal import Refusal
 from mvreg_ros.session.journal import append_entry, create_journal, Entry, read_journal
-from mvreg_ros.types import FloatArray, Fragment, InputError
+from mvreg_ros.types import FloatArray, Fragment, InputError, MAX_COORDINATE
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +29,7 @@ VERSION = 1
 JOURNAL = 'journal.jsonl'
 FRAGMENTS = 'fragments'
 STAMPS = range(2**31 * 1_000_000_000)  # nanoseconds that a ROS stamp can hold
+RUNS = range(2**31)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def store(folder: Path, number: int, fragment: Fragment) -> None:
             'sensor_origin': fragment.sensor_origin.tolist(),
             'T_map_fragment': _rows(fragment.T_map_fragment),
             'T_odom_fragment': _rows(fragment.T_odom_fragment),
+            'odometry_run': fragment.odometry_run,
         })
 
 
@@ -105,7 +107,13 @@ def read_session(folder: Path) -> Content:
             if entry.get('number') in numbers:
                 raise Refusal('damaged', f'{folder / JOURNAL}, line {line}, which comes twice')
             numbers.append(entry.get('number'))
-            fragments.append(numbered(_fragment(folder, entry), len(fragments)))
+            fragment = _fragment(folder, entry)
+            far: dict[str, Any] = dict.fromkeys(_far_poses(fragment))
+            fragments.append(numbered(replace(fragment, **far), len(fragments)))
+            refusals += [
+                Refusal('too_far', f'{folder / JOURNAL}, line {line}, is kept without its {name}, '
+                        f'which is more than {MAX_COORDINATE:g} m from its origin')
+                for name in far]
         except Refusal as refusal:
             refusals.append(refusal)
     written = [int(file.stem) for file in (folder / FRAGMENTS).glob('*.ply')
@@ -143,6 +151,9 @@ def _fragment(folder: Path, entry: Entry) -> Fragment:
         path = _points_file(folder, entry['number'])
         if type(entry['stamp_ns']) is not int or entry['stamp_ns'] not in STAMPS:
             raise ValueError('its stamp is none')
+        run = entry.get('odometry_run', 0)  # earlier versions knew one run
+        if type(run) is not int or run not in RUNS:
+            raise ValueError('its odometry_run is no number')
         points = decode_ply(path.read_bytes()).astype(np.float32)
         if _checksum(points) != entry['points']:
             raise ValueError('these are other points than were accepted')
@@ -150,7 +161,8 @@ def _fragment(folder: Path, entry: Entry) -> Fragment:
             points, stamp_ns=entry['stamp_ns'], frame_id=str(entry['frame_id']),
             sensor_origin=_finite(entry['sensor_origin'], (3,)).astype(np.float32),
             T_map_fragment=_pose(entry['T_map_fragment']),
-            T_odom_fragment=_pose(entry['T_odom_fragment']))
+            T_odom_fragment=_pose(entry['T_odom_fragment']),
+            odometry_run=run)
     except FileNotFoundError as error:
         raise Refusal('missing', f'{error.filename} is not there') from error
     except (OSError, LookupError, OverflowError, TypeError, ValueError) as error:
@@ -180,6 +192,13 @@ def _rows(T: FloatArray | None) -> list[list[float]] | None:
 
 def _pose(rows: Any) -> FloatArray | None:
     return None if rows is None else _finite(rows, (4, 4))
+
+
+def _far_poses(fragment: Fragment) -> list[str]:
+    """Return the names of poses that are too far away for a registration."""
+    poses = {name: getattr(fragment, name) for name in ('T_map_fragment', 'T_odom_fragment')}
+    return [name for name, T in poses.items()
+            if T is not None and not (np.abs(T[:3, 3]) <= MAX_COORDINATE).all()]
 
 
 def _finite(numbers: Any, shape: tuple[int, ...]) -> FloatArray:
