@@ -19,7 +19,7 @@ import sys
 import tempfile
 from time import monotonic
 
-from benchmarks.living_node import joined, PATIENCE, Robot, start_node, use_own_domain, VOXEL_SIZE
+from benchmarks.living_node import joined, living_node, PATIENCE, Robot, use_own_domain, VOXEL_SIZE
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.session.session import last_session
 from mvreg_ros.session.stored import Content, read_session
@@ -71,16 +71,11 @@ def life(
     robot: Robot, directory: Path, restored: int, registering: bool, seconds: float
 ) -> int:
     """Start a node and kill it so long after a new fragment; return what it has acknowledged."""
-    node = start_node(directory)
-    try:
-        robot.meet(node)
+    with living_node(directory, robot):
         robot.until(lambda: robot.held > restored, 'all that was there and one more', PATIENCE)
         if registering:
             robot.call(Trigger, '~/register')
         robot.wait(seconds)
-    finally:
-        node.kill()
-        node.join()
     robot.wait(0.2)  # for what is under way
     return robot.held
 

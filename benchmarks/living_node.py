@@ -55,8 +55,9 @@ def joined(seed: int) -> Iterator[Robot]:
         context.try_shutdown()
 
 
-def start_node(directory: Path) -> BaseProcess:
-    """Start a node with its sessions in `directory`."""
+@contextmanager
+def living_node(directory: Path, robot: Robot) -> Iterator[int]:
+    """Start a node with its sessions in `directory`; yield its pid, and kill it at the end."""
     settings = {
         'session.directory': str(directory), 'voxel_size': VOXEL_SIZE, 'device': 'cpu',
         'features': 'fpfh', 'max_fragments': 1000000}
@@ -65,7 +66,13 @@ def start_node(directory: Path) -> BaseProcess:
         arguments += ['-p', f'{name}:={json.dumps(value)}']
     node = PROCESSES.Process(target=node_main, args=(arguments,), daemon=True)
     node.start()
-    return node
+    assert node.pid is not None
+    try:
+        robot.meet(node)
+        yield node.pid
+    finally:
+        node.kill()
+        node.join()
 
 
 def cloud(rng: np.random.Generator) -> NDArray[np.float32]:

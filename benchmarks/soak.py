@@ -22,7 +22,7 @@ import sys
 import tempfile
 from time import monotonic
 
-from benchmarks.living_node import joined, PATIENCE, Robot, start_node, use_own_domain
+from benchmarks.living_node import joined, living_node, PATIENCE, Robot, use_own_domain
 from std_srvs.srv import Trigger
 
 PERIOD = 0.1  # seconds between fragments
@@ -98,18 +98,15 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, default=100)
     options = parser.parse_args()
     use_own_domain()
-    with tempfile.TemporaryDirectory() as folder, joined(seed=0) as robot:
-        node = start_node(Path(folder))
-        try:
-            robot.meet(node)
-            begin = monotonic()
-            missing, registrations = burst(robot, options.fragments)
-            print(f'{options.fragments} fragments in {monotonic() - begin:.0f} s beside '
-                  f'{registrations} registrations: {missing} lost')
-            early, late = rounds(robot, node.pid or 0, options.rounds)
-        finally:
-            node.kill()
-            node.join()
+    with (
+        tempfile.TemporaryDirectory() as folder, joined(seed=0) as robot,
+        living_node(Path(folder), robot) as pid,
+    ):
+        begin = monotonic()
+        missing, registrations = burst(robot, options.fragments)
+        print(f'{options.fragments} fragments in {monotonic() - begin:.0f} s beside '
+              f'{registrations} registrations: {missing} lost')
+        early, late = rounds(robot, pid, options.rounds)
     print(f'| {options.rounds} rounds | after a tenth | at the end |')
     print('|---|---|---|')
     for name, before in vars(early).items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.crash import crash
-from benchmarks.living_node import joined, start_node
+from benchmarks.living_node import joined, living_node
 from benchmarks.soak import burst, rounds
 from node_session import domain
 import pytest
@@ -26,13 +26,7 @@ def test_a_killed_node_has_lost_nothing_that_it_had_acknowledged(tmp_path: Path)
 
 
 def test_nothing_is_lost_beside_registrations_and_nothing_grows(tmp_path: Path) -> None:
-    node = start_node(tmp_path)
-    try:
-        with joined(seed=0) as robot:
-            robot.meet(node)
-            assert burst(robot, 10)[0] == 0
-            early, late = rounds(robot, node.pid, 10)
-    finally:
-        node.kill()
-        node.join()
+    with joined(seed=0) as robot, living_node(tmp_path, robot) as pid:
+        assert burst(robot, 10)[0] == 0
+        early, late = rounds(robot, pid, 10)
     assert late.threads <= early.threads and late.files <= early.files
