@@ -117,6 +117,17 @@ def test_a_frame_from_the_past_begins_a_new_fragment() -> None:
     assert (first.stamp_ns, second.stamp_ns) == (100, 5)
 
 
+def test_frames_of_another_run_of_odometry_begin_a_new_fragment() -> None:
+    builder = FragmentBuilder(CONFIG)
+    for stamp, x, run in ((0, 0.0, 3), (1, 0.2, 3)):
+        assert builder.add(seen_from(at(x)), stamp, 'camera', at(x), run) is None
+    first = builder.add(seen_from(at(0.4)), 2, 'camera', at(0.4), 5)
+    second = builder.close()
+    assert first is not None and second is not None
+    assert (first.stamp_ns, first.odometry_run) == (0, 3)
+    assert (second.stamp_ns, second.odometry_run) == (2, 5)
+
+
 def test_what_is_too_far_from_its_camera_is_dropped() -> None:
     builder = FragmentBuilder(CONFIG)
     near, far = [0.0, 0.0, 3.9], [0.0, 0.0, 4.1]

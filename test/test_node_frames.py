@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from depth_camera import flight, message, Robot, View
 from diagnostic_msgs.msg import DiagnosticArray
@@ -14,7 +15,7 @@ from mvreg_ros.node.consumer import matrix
 from mvreg_ros.node.interface import LATCHED, STATUS, TF
 from mvreg_ros.node.transforms import matrix as tf_matrix
 from mvreg_ros.refusal import CURES
-from node_session import cloud_of, Session, session, set_parameter, views
+from node_session import cloud_of, directory, Session, session, set_parameter, views
 import numpy as np
 import pytest
 from std_srvs.srv import SetBool
@@ -190,6 +191,27 @@ def test_a_bag_that_begins_again_is_said_once_and_taken_up(
         201, 201, 111]
 
 
+def test_fragments_of_before_and_after_a_jump_of_odometry_are_of_different_runs(
+    node: Session, robot: Robot,
+) -> None:
+    """A service sets odometry back while the robot drives."""
+    play(robot, later(FLIGHT[:6], 400))
+    node.until_status(fragments=1)
+    T_anew = np.linalg.inv(FLIGHT[6].T_odom_camera)
+    play(robot, [View(v.points, T_anew @ v.T_odom_camera, v.stamp_ns + 400 * 10**9)
+                 for v in FLIGHT[6:]])
+    node.until_status(fragments=4)  # of 4, 2, 4 and 4 frames
+    held = node.node._buffer.fragments
+    runs = [fragment.odometry_run for fragment in held]
+    assert runs == [runs[0]] * 2 + [runs[0] + 1] * 2
+    answer = node.call('~/register')
+    assert answer.message.startswith('4 of 4 fragments placed')
+    edges = node.node._result.registration.edges
+    rows = edges.inliers == 0
+    linked = list(zip(edges.i[rows], edges.j[rows], strict=True))
+    assert linked == [(0, 1), (2, 3)]
+
+
 @pytest.mark.parametrize('bad', [np.zeros((4, 4)), np.full((4, 4), np.nan)], ids=['zero', 'nan'])
 def test_a_transform_that_is_none_is_left_out(
     node: Session, robot: Robot, capfd: pytest.CaptureFixture[str], bad: np.ndarray,
@@ -201,6 +223,29 @@ def test_a_transform_that_is_none_is_left_out(
     robot.move(301 * 10**9, np.eye(4))
     robot.show(View(FLIGHT[0].points, np.eye(4), 300 * 10**9))
     node.until_status(refused_no_transform=1)
+
+
+def test_a_node_that_goes_on_with_a_session_begins_a_run_of_odometry(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The robot may have been switched off; what it has of before says nothing of odom now."""
+    arguments = ('-r', '__ns:=/again', '-p', 'prior.frame:=odom', '-p', directory(tmp_path))
+    first, second = views(2)
+    fragments = [replace(each, frame_id='camera') for each in (first, second)]
+    for run in range(2):
+        with session(*arguments) as again:
+            robot = Robot(again.consumer)
+            if run:
+                again.until_status(fragments=2)
+                assert again.call('~/register').success
+                assert 'odom has begun anew' in capfd.readouterr().err
+            shift = 10 * run * 10**9
+            for each in fragments:
+                robot.move(each.stamp_ns + shift, np.eye(4))
+                again.fragments.publish(cloud_of(replace(each, stamp_ns=each.stamp_ns + shift)))
+            again.until_status(fragments=2 * (run + 1))
+            runs = [each.odometry_run for each in again.node._buffer.fragments]
+            assert runs == [0, 0, 1, 1][:2 * (run + 1)]
 
 
 def test_frames_in_no_fragment_yet_are_kept_when_the_node_ends() -> None:

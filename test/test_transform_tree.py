@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mvreg_ros.fusion.motion import begins_anew
 from mvreg_ros.fusion.transform_tree import (
     HISTORY_NS,
     interpolated,
@@ -23,6 +24,14 @@ from scipy.spatial.transform import Rotation, Slerp
 def pose(seed: int) -> np.ndarray:
     """Return a random rigid motion (4, 4)."""
     return random_pose(np.random.default_rng(seed)).numpy()
+
+
+def ahead(x: float, turn: float = 0.0) -> np.ndarray:
+    """Return the pose (4, 4) of a robot x metres ahead, turned about z."""
+    T = np.eye(4)
+    T[:3, :3] = Rotation.from_euler('z', turn).as_matrix()
+    T[0, 3] = x
+    return T
 
 
 def robot() -> TransformTree:
@@ -79,9 +88,10 @@ def test_half_of_a_quarter_turn() -> None:
 def test_the_order_in_which_messages_come_does_not_matter(order: list[int]) -> None:
     tree = TransformTree()
     for k in order:
-        tree.add('odom', 'base', k * SECOND // 4, pose(k), static=False)
+        tree.add('odom', 'base', k * SECOND // 4, ahead(k), static=False)
     for k in range(6):
-        np.testing.assert_array_equal(tree.lookup('odom', 'base', k * SECOND // 4), pose(k))
+        np.testing.assert_array_equal(tree.lookup('odom', 'base', k * SECOND // 4), ahead(k))
+    assert tree.run('odom', 'base') == 0
 
 
 def test_a_stamp_that_comes_twice_has_the_later_transform() -> None:
@@ -125,8 +135,86 @@ def test_a_jump_back_in_time_forgets_what_moves_and_keeps_what_is_static() -> No
     tree.lookup('odom', 'camera', SECOND)
 
 
+@pytest.mark.parametrize(('before', 'after', 'seconds', 'anew'), [
+    (ahead(3.0), ahead(3.5), 0.1, False),
+    (ahead(3.0), ahead(20.0), 1.0, True),
+    (ahead(3.0), ahead(17.0), 1.0, False),
+    (ahead(3.0), ahead(3.2), 0.001, False),  # a correction, as of a visual odometry
+    (ahead(3.0), ahead(3.4), 0.001, True),
+    (ahead(3.0), ahead(3.0, 0.4), 0.001, False),
+    (ahead(3.0), ahead(3.0, 2.0), 0.02, True),
+    (ahead(0.1), ahead(0.0), 0.02, True),  # set back
+    (ahead(0.0, 0.1), ahead(0.0), 0.02, True),
+    (ahead(0.001), ahead(0.0), 0.02, False),
+    (ahead(0.0), ahead(0.0), 0.02, False),
+    (ahead(3.0), ahead(0.05), 5.0, True),  # set back while nobody listened, and gone on
+    (ahead(3.0), ahead(0.05), 0.9, False),
+    (ahead(3.0), ahead(1.0), 5.0, False),
+    (ahead(0.2), ahead(0.05), 5.0, False),
+])
+def test_what_no_robot_does_begins_anew(
+    before: np.ndarray, after: np.ndarray, seconds: float, anew: bool,
+) -> None:
+    assert begins_anew(before, after, seconds) == anew
+
+
+def moving(tree: TransformTree, first: int, last: int, x: float = 0.0) -> None:
+    """Tell a tree of odometry from one tenth of a second to another, at 1 m/s from x on."""
+    for k in range(first, last):
+        tree.add('odom', 'base', k * SECOND // 10, ahead(x + (k - first) / 10), static=False)
+
+
+def test_a_run_ends_where_time_jumps_back_and_another_begins() -> None:
+    tree = TransformTree(first_run=4)
+    assert tree.run('odom', 'base') == 4
+    moving(tree, 0, 50, 1.0)
+    assert tree.run('odom', 'base') == 4
+    moving(tree, 0, 50, 1.0)
+    assert tree.run('odom', 'base') == 5
+    tree.clear()  # so says the clock
+    assert tree.run('odom', 'base') == 6
+
+
+def test_a_pose_that_jumps_begins_a_run_and_nothing_is_between_the_two() -> None:
+    tree = TransformTree()
+    tree.add('base', 'camera', 0, pose(1), static=True)
+    moving(tree, 0, 20, 1.0)
+    tree.add('odom', 'base', 2 * SECOND, np.eye(4), static=False)
+    tree.add('odom', 'base', 19 * SECOND // 10 + 1, ahead(2.9), static=False)  # comes late
+    moving(tree, 21, 30)
+    assert (tree.run('odom', 'camera'), tree.run('camera', 'odom')) == (1, 1)
+    np.testing.assert_allclose(tree.lookup('odom', 'base', 2 * SECOND), np.eye(4))
+    for stamp_ns in (2 * SECOND - 1, SECOND):
+        with pytest.raises(TransformError, match='before all') as error:
+            tree.lookup('odom', 'base', stamp_ns)
+        assert not error.value.may_come
+
+
+def test_what_jumps_elsewhere_in_the_tree_ends_no_run() -> None:
+    tree = robot()
+    for k in range(20):
+        tree.add('map', 'odom', k * SECOND // 10, ahead(5.0 * (k % 2)), static=False)
+        tree.add('odom', 'person', k * SECOND // 10, ahead(9.0 * (k % 2)), static=False)
+    assert tree.run('odom', 'camera') == 0
+    tree.add('odom', 'base', 41 * SECOND // 10, pose(14) @ ahead(9.0), static=False)
+    assert tree.run('odom', 'camera') == tree.run('odom', 'laser') > tree.run('odom', 'person')
+
+
+def test_runs_of_two_cameras_are_the_same_only_where_their_odometry_is() -> None:
+    tree = TransformTree()
+    seen = []
+    for k, (x_base, x_mast) in enumerate([(0, 0), (0, 9), (9, 9), (9, 0), (0, 0)]):
+        stamp_ns = k * SECOND // 10
+        tree.add('odom', 'base', stamp_ns, ahead(1.0 + x_base), static=False)
+        tree.add('base', 'mast', stamp_ns, ahead(1.0 + x_mast), static=False)
+        seen.append((tree.run('odom', 'base'), tree.run('odom', 'mast')))
+    assert seen == [(0, 0), (0, 1), (2, 2), (2, 3), (4, 4)]
+
+
 def test_a_frame_may_move_to_another_parent() -> None:
     tree = robot()
+    tree.add('other', 'base', 5 * SECOND, pose(4), static=False)
+    assert tree.run('other', 'camera') == 1
     tree.add('mast', 'laser', 0, pose(8), static=True)
     np.testing.assert_allclose(tree.lookup('mast', 'laser', 0), pose(8), atol=1e-12)
 

@@ -56,7 +56,7 @@ class Answers:
     def ask(self, stamp_ns: int, name: str = '') -> None:
         """Ask where base was."""
         self._listener.request(
-            'base', stamp_ns, lambda T: self.given.append((name, T)),
+            'base', stamp_ns, lambda T, run: self.given.append((name, T)),
             lambda error: self.given.append((name, error)))
 
 
@@ -75,7 +75,7 @@ def set_clock(node: Consumer, clock: Publisher, stamp_ns: int) -> None:
 def test_a_leading_slash_is_no_part_of_a_name(node: Consumer) -> None:
     listener, given = TransformListener(node, '/odom'), list[Any]()
     tell(listener, SECOND)
-    listener.request('/base', SECOND, given.append, given.append)
+    listener.request('/base', SECOND, lambda T, run: given.append(T), given.append)
     np.testing.assert_array_equal(given, [np.eye(4)])
 
 
@@ -148,6 +148,25 @@ def test_a_clock_that_jumps_back_is_said_once_and_odometry_is_forgotten(
     assert capfd.readouterr().err.count('time has jumped back') == 1
 
 
+def test_who_asks_is_told_the_run_of_odometry(
+    node: Consumer, capfd: pytest.CaptureFixture[str],
+) -> None:
+    listener = TransformListener(node, 'odom', 7)
+    runs: list[int] = []
+
+    def ask(stamp_ns: int) -> None:
+        listener.request('base', stamp_ns, lambda T, run: runs.append(run), pytest.fail)
+
+    T = np.eye(4)
+    T[0, 3] = 2.0
+    for k in range(6):
+        tell(listener, SECOND + k * SECOND // 50, np.eye(4) if k == 3 else T)
+        ask(SECOND + k * SECOND // 50)
+    assert runs == [7, 7, 7, 8, 9, 9]
+    assert (listener.run('base'), listener.run('/base')) == (9, 9)
+    assert capfd.readouterr().err.count('odometry of base has begun anew') == 2
+
+
 def placed(T_map_fragment: np.ndarray, T_odom_fragment: np.ndarray) -> Result:
     """Return a result with one fragment, for all that matters here."""
     registration = Registration(
@@ -156,6 +175,40 @@ def placed(T_map_fragment: np.ndarray, T_odom_fragment: np.ndarray) -> Result:
         seconds={})
     points = np.zeros((1, 3), np.float32)
     return Result(registration, [Fragment(points, T_odom_fragment=T_odom_fragment)])
+
+
+def test_map_to_odom_ends_with_the_run_of_odometry_and_says_it_once(
+    node: Consumer, capfd: pytest.CaptureFixture[str],
+) -> None:
+    transforms: list[TFMessage] = []
+    node.create_subscription(TFMessage, TF.name, transforms.append, TF.qos)
+    clock = node.create_publisher(Clock, '/clock', 10)
+    now = iter(range(20 * SECOND, 90 * SECOND, SECOND // 10))
+
+    def let_time_pass() -> int:
+        """Let the clock go on for two seconds; return how many transforms came."""
+        transforms.clear()
+        for _ in range(20):
+            set_clock(node, clock, next(now))
+        return len(transforms)
+
+    run = 3
+    publisher = MapToOdom(node, 'odom', lambda frame: run)
+    result = placed(np.eye(4), np.eye(4))
+    publisher.update(result)  # the fragment is of run 0, as after a start of the node
+    assert let_time_pass() == 0
+    assert capfd.readouterr().err.count('odom has begun anew') == 1
+    run = 0
+    publisher.update(result)
+    let_time_pass()
+    node.until(lambda: bool(transforms), 'a transform', 20)
+    run = 1
+    let_time_pass()
+    assert let_time_pass() == 0
+    assert capfd.readouterr().err.count('odom has begun anew') == 1
+    publisher.update(NOTHING)
+    let_time_pass()
+    assert capfd.readouterr().err == ''
 
 
 def test_map_to_odom_follows_the_clock_and_stops_at_reset(node: Consumer) -> None:
@@ -172,7 +225,7 @@ def test_map_to_odom_follows_the_clock_and_stops_at_reset(node: Consumer) -> Non
     T_odom_fragment = np.diag([-1.0, -1.0, 1.0, 1.0])
     node.create_subscription(TFMessage, TF.name, keep, TF.qos)
     clock = node.create_publisher(Clock, '/clock', 10)
-    publisher = MapToOdom(node, 'odom')
+    publisher = MapToOdom(node, 'odom', lambda frame: 0)
     publisher.update(placed(T_map_odom @ T_odom_fragment, T_odom_fragment))
 
     def advance(begin: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mvreg_ros.data.acceptance import FARTHEST
 from mvreg_ros.features.voxels import voxel_means
-from mvreg_ros.multiview.support import rotation_angle
+from mvreg_ros.fusion.motion import motion
 from mvreg_ros.types import FloatArray, Fragment, InputError
 import numpy as np
 from numpy.typing import NDArray
@@ -88,17 +88,20 @@ class FragmentBuilder:
 
     def add(
         self, points: NDArray[np.float32], stamp_ns: int, frame_id: str, T_odom_camera: FloatArray,
+        odometry_run: int = 0,
     ) -> Fragment | None:
         """
         Fuse a frame; return the fragment that is finished by it, if one is.
 
         points: (N, 3) finite, metres, in the frame of the camera. A frame that is older than the
-        last one begins a new fragment.
+        last one, or of another run of odometry, begins a new fragment.
         """
-        finished = self.close() if self._is_beyond(stamp_ns, T_odom_camera) else None
+        beyond = self._is_beyond(stamp_ns, T_odom_camera, odometry_run)
+        finished = self.close() if beyond else None
         if not self._clouds:
             self._first = Fragment(
-                NOTHING, stamp_ns=stamp_ns, frame_id=frame_id, T_odom_fragment=T_odom_camera)
+                NOTHING, stamp_ns=stamp_ns, frame_id=frame_id, T_odom_fragment=T_odom_camera,
+                odometry_run=odometry_run)
             self._T_odom_first = T_odom_camera
         self._last = (stamp_ns, T_odom_camera)
         self._clouds.append(self._in_fragment(points, T_odom_camera))
@@ -124,15 +127,15 @@ class FragmentBuilder:
         means = voxel_means(points, points, self._config.voxel_size)
         return replace(self._first, points=means.float().numpy())
 
-    def _is_beyond(self, stamp_ns: int, T_odom_camera: FloatArray) -> bool:
-        """Return whether a frame is too far from the beginning of the fragment, or before it."""
+    def _is_beyond(self, stamp_ns: int, T_odom_camera: FloatArray, odometry_run: int) -> bool:
+        """Return whether a frame is too far from the beginning of the fragment to be fused."""
         if not self._clouds or self._last is None:
             return False
         distance, angle = motion(self._T_odom_first, T_odom_camera)
         config = self._config
         return bool(
-            stamp_ns < self._last[0] or distance > config.maximum_travel_distance
-            or angle > config.maximum_travel_heading)
+            stamp_ns < self._last[0] or odometry_run != self._first.odometry_run
+            or distance > config.maximum_travel_distance or angle > config.maximum_travel_heading)
 
     def _in_fragment(self, points: NDArray[np.float32], T_odom_camera: FloatArray) -> Tensor:
         """Return the points of a frame, thinned, in the frame of the fragment."""
@@ -141,9 +144,3 @@ class FragmentBuilder:
         T = torch.from_numpy(np.linalg.inv(self._T_odom_first) @ T_odom_camera)
         moved = near @ T[:3, :3].T + T[:3, 3]
         return voxel_means(moved, moved, self._config.voxel_size)
-
-
-def motion(T_a: FloatArray, T_b: FloatArray) -> tuple[float, float]:
-    """Return how far (m) and by which angle (rad) it is from one pose to another."""
-    T_a_b = np.linalg.inv(T_a) @ T_b
-    return float(np.linalg.norm(T_a_b[:3, 3])), float(rotation_angle(T_a_b[:3, :3]))

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import chain
 
+from mvreg_ros.fusion.motion import begins_anew
 from mvreg_ros.types import FloatArray
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -28,10 +30,11 @@ class TransformError(LookupError):
 
 @dataclass
 class Link:
-    """Where a frame is in its parent: T_parent_child at increasing stamps, or always."""
+    """Where a frame is in its parent: T_parent_child at increasing stamps of a run, or always."""
 
     parent: str
     static: bool
+    run: int
     stamps: list[int] = field(default_factory=list)
     transforms: list[FloatArray] = field(default_factory=list)
 
@@ -43,6 +46,16 @@ class Link:
         self.transforms[at:at + repeated] = [T_parent_child]
         old = bisect_left(self.stamps, self.stamps[-1] - HISTORY_NS)
         del self.stamps[:old], self.transforms[:old]
+
+    def is_torn_by(self, stamp_ns: int, T_parent_child: FloatArray) -> bool:
+        """Return whether a transform before or after those remembered is of another run."""
+        if self.static or self.stamps[0] <= stamp_ns <= self.stamps[-1]:
+            return False
+        if stamp_ns < self.stamps[0]:
+            seconds = (self.stamps[0] - stamp_ns) / SECOND
+            return begins_anew(T_parent_child, self.transforms[0], seconds)
+        seconds = (stamp_ns - self.stamps[-1]) / SECOND
+        return begins_anew(self.transforms[-1], T_parent_child, seconds)
 
     def at(self, stamp_ns: int) -> FloatArray:
         """Return T_parent_child, interpolated; raise TransformError outside what is remembered."""
@@ -69,11 +82,16 @@ class TransformTree:
 
     A frame has one parent; when it gets another, or another kind of link, the old link is
     forgotten. Stamps are in nanoseconds.
+
+    What is remembered of a link is of one run of odometry. Another run begins, and the transforms
+    of before are forgotten, where time jumps back, where a frame gets another parent, and where a
+    pose jumps as no robot does.
     """
 
-    def __init__(self) -> None:
-        """Know nothing."""
+    def __init__(self, first_run: int = 0) -> None:
+        """Know nothing; runs are counted from `first_run`."""
         self._links: dict[str, Link] = {}
+        self._run = self._newest_run = first_run
 
     def add(
         self, parent: str, child: str, stamp_ns: int, T_parent_child: FloatArray, *, static: bool,
@@ -84,34 +102,62 @@ class TransformTree:
         In that case all that moved is forgotten first: it is of another time.
         """
         link = self._links.get(child)
-        if link is None or link.parent != parent or link.static != static:
-            link = self._links[child] = Link(parent, static)
-        jumped = not static and bool(link.stamps) and stamp_ns < link.stamps[-1] - JUMP_NS
-        if jumped:
+        jumped = False
+        if link is None:
+            link = self._links[child] = Link(parent, static, self._run)
+        elif (link.parent, link.static) != (parent, static):
+            link = self._links[child] = self._next_run(parent, static)
+        elif not static and stamp_ns < link.stamps[-1] - JUMP_NS:
+            jumped = True
             self.clear()
-            link = self._links[child] = Link(parent, static)
+            link = self._links[child] = Link(parent, static, self._run)
+        elif link.is_torn_by(stamp_ns, T_parent_child):
+            if stamp_ns < link.stamps[0]:
+                return False  # comes late, from before the run began
+            link = self._links[child] = self._next_run(parent, static)
         link.add(0 if static else stamp_ns, T_parent_child)
         return jumped
 
+    def _next_run(self, parent: str, static: bool) -> Link:
+        """Return a link whose run is none of those before."""
+        self._newest_run += 1
+        return Link(parent, static, self._newest_run)
+
     def clear(self) -> None:
-        """Forget what moves. Static transforms stay: their publishers do not send them again."""
+        """
+        Forget what moves, and begin a run.
+
+        Static transforms stay: their publishers do not send them again.
+        """
+        self._run = self._newest_run = self._newest_run + 1
         self._links = {child: link for child, link in self._links.items() if link.static}
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> FloatArray:
         """Return T_target_source (4, 4) at a time; raise TransformError if it is not known."""
-        up_from_source, up_from_target = self._ancestors(source), self._ancestors(target)
-        common = next((frame for frame in up_from_source if frame in up_from_target), None)
-        if common is None:
+        branches = self._branches(target, source)
+        if branches is None:
             raise TransformError(
                 f'no transform links {source} to {target}', may_come=True)
         try:
-            T_common_source = self._chain(up_from_source, common, stamp_ns)
-            T_common_target = self._chain(up_from_target, common, stamp_ns)
+            T_common_target, T_common_source = (self._up(each, stamp_ns) for each in branches)
         except TransformError as error:
             raise TransformError(
                 f'no transform from {source} to {target} at {stamp_ns / SECOND:.3f} s: {error}',
                 may_come=error.may_come) from error
         return np.linalg.inv(T_common_target) @ T_common_source
+
+    def run(self, target: str, source: str) -> int:
+        """Return the number of the run that T_target_source is of now."""
+        frames = chain.from_iterable(self._branches(target, source) or ())
+        return max([self._run, *(self._links[frame].run for frame in frames)])
+
+    def _branches(self, target: str, source: str) -> tuple[list[str], list[str]] | None:
+        """Return the frames from either up to below the one where they meet, if they do."""
+        from_target, from_source = self._ancestors(target), self._ancestors(source)
+        common = next((frame for frame in from_source if frame in from_target), None)
+        if common is None:
+            return None
+        return from_target[:from_target.index(common)], from_source[:from_source.index(common)]
 
     def _ancestors(self, frame: str) -> list[str]:
         """Return the frame, its parent, and so on; a loop ends where it closes."""
@@ -120,10 +166,10 @@ class TransformTree:
             found.append(link.parent)
         return found
 
-    def _chain(self, ancestors: list[str], end: str, stamp_ns: int) -> FloatArray:
-        """Return T_end_start at a time, start being the first of the ancestors."""
+    def _up(self, frames: list[str], stamp_ns: int) -> FloatArray:
+        """Return T_end_start at a time, from the first frame to the parent of the last."""
         T = np.eye(4)
-        for frame in ancestors[:ancestors.index(end)]:
+        for frame in frames:
             T = self._links[frame].at(stamp_ns) @ T
         return T
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -34,15 +34,16 @@ class Odometry:
     """
 
     def __init__(
-        self, node: Node, check: Check, take: Callable[[Fragment], None],
-        refuse: Callable[[Refusal], None],
+        self, node: Node, held: Sequence[Fragment], check: Check,
+        take: Callable[[Fragment], None], refuse: Callable[[Refusal], None],
     ) -> None:
         """
         Listen to TF and `frames` on `node`.
 
-        check: raises Refusal if a cloud of this stamp and frame is not wanted. take, refuse: are
-        handed the fragments, and why a frame is left out. Raises InputError if prior.frame is
-        map_frame, or maximum_range is too many voxels.
+        held: the session so far, of which odometry knows nothing: the robot may have been switched
+        off since. check: raises Refusal if a cloud of this stamp and frame is not wanted. take,
+        refuse: are handed the fragments, and why a frame is left out. Raises InputError if
+        prior.frame is map_frame, or maximum_range is too many voxels.
         """
         self._node, self._check, self._take, self._refuse = node, check, take, refuse
         frame: str = node.get_parameter('prior.frame').value.removeprefix('/')
@@ -50,8 +51,9 @@ class Odometry:
             raise InputError(
                 f'prior.frame and map_frame are both {frame!r}: name in prior.frame the frame '
                 'that odometry is given in, such as odom')
-        self.map_to_odom = MapToOdom(node, frame)
-        self._transforms = TransformListener(node, frame)
+        last_run = max((fragment.odometry_run for fragment in held), default=-1)
+        self._transforms = TransformListener(node, frame, last_run + 1)
+        self.map_to_odom = MapToOdom(node, frame, self._transforms.run)
         self._config = FusionConfig.of(parameter_values(node))
         self._builders: dict[str, FragmentBuilder] = {}
         self.subscription = node.create_subscription(
@@ -61,8 +63,9 @@ class Odometry:
 
     def locate(self, fragment: Fragment) -> None:
         """Take the fragment with its pose in the odometry frame, or without if there is none."""
-        def take(T_odom_fragment: FloatArray) -> None:
-            self._take(replace(fragment, T_odom_fragment=T_odom_fragment))
+        def take(T_odom_fragment: FloatArray, run: int) -> None:
+            self._take(
+                replace(fragment, T_odom_fragment=T_odom_fragment, odometry_run=run))
 
         def give_up(error: TransformError) -> None:
             self._node.get_logger().warning(
@@ -103,7 +106,9 @@ class Odometry:
         self._transforms.request(
             frame_id, stamp_ns, partial(self._fuse, cloud, stamp_ns), self._give_up)
 
-    def _fuse(self, cloud: PointCloud2, stamp_ns: int, T_odom_camera: FloatArray) -> None:
+    def _fuse(
+        self, cloud: PointCloud2, stamp_ns: int, T_odom_camera: FloatArray, run: int,
+    ) -> None:
         frame_id = cloud.header.frame_id
         # Of several cameras each has fragments of its own.
         builder = self._builders.setdefault(frame_id, FragmentBuilder(self._config))
@@ -115,7 +120,7 @@ class Odometry:
         except Refusal as refusal:
             self._refuse(refusal)
             return
-        self._take_finished(builder.add(points, stamp_ns, frame_id, T_odom_camera))
+        self._take_finished(builder.add(points, stamp_ns, frame_id, T_odom_camera, run))
 
     def _take_finished(self, fragment: Fragment | None) -> None:
         if fragment is not None:

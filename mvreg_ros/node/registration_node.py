@@ -81,8 +81,9 @@ class RegistrationNode(StoppableNode):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_message_lost),
         )
+        self._resume()
         self._odometry = (
-            Odometry(self, self._check, self._take, self._refuse)
+            Odometry(self, self._buffer.fragments, self._check, self._take, self._refuse)
             if self.get_parameter('prior.frame').value else None)
         depth = {DEPTH_INPUT.name: self._odometry.subscription} if self._odometry else {}
         self._watchdog = Watchdog(self, {INPUT.name: self._subscription, **depth})
@@ -93,7 +94,6 @@ class RegistrationNode(StoppableNode):
             f'taking fragments on {self._subscription.topic_name} '
             f'({self._subscription.qos_profile.reliability.name.lower()}), '
             f"{self.get_parameter('method').value} on {self.get_parameter('device').value}")
-        self._resume()
 
     def stop(self, timeout: float) -> bool:
         """Cancel what runs; return whether it has ended within `timeout` seconds."""

@@ -34,7 +34,7 @@ class Request:
 
     source: str
     stamp_ns: int
-    take: Callable[[FloatArray], None]
+    take: Callable[[FloatArray, int], None]
     give_up: Callable[[TransformError], None]
     since: float
 
@@ -47,11 +47,16 @@ class TransformListener:
     up.
     """
 
-    def __init__(self, node: Node, target: str) -> None:
-        """Listen on `node`; target: the frame that all poses are wanted in."""
+    def __init__(self, node: Node, target: str, first_run: int = 0) -> None:
+        """
+        Listen on `node`.
+
+        target: the frame that all poses are wanted in. first_run: see `TransformTree`.
+        """
         self._node = node
         self._target = target.removeprefix('/')
-        self._tree = TransformTree()
+        self._tree = TransformTree(first_run)
+        self._last_run = first_run
         self._requests: deque[Request] = deque()
         for topic, static in ((TF, False), (TF_STATIC, True)):
             node.create_subscription(
@@ -65,17 +70,21 @@ class TransformListener:
             post_callback=self._on_clock_jump)
 
     def request(
-        self, source: str, stamp_ns: int, take: Callable[[FloatArray], None],
+        self, source: str, stamp_ns: int, take: Callable[[FloatArray, int], None],
         give_up: Callable[[TransformError], None],
     ) -> None:
         """
         Call `take` with T_target_source at a time once it is known, `give_up` if it never will be.
 
-        Requests are answered in the order they are made.
+        `take` is told the run of odometry, too. Requests are answered in the order they are made.
         """
         self._requests.append(
             Request(source.removeprefix('/'), stamp_ns, take, give_up, monotonic()))
         self._answer()
+
+    def run(self, source: str) -> int:
+        """Return the run of odometry that poses of `source` are of now."""
+        return self._tree.run(self._target, source.removeprefix('/'))
 
     def forget_requests(self) -> None:
         """Answer nobody who waits now."""
@@ -127,7 +136,7 @@ class TransformListener:
                     raise TransformError(
                         f'{request.source} is more than {MAX_COORDINATE:g} m from {self._target}',
                         may_come=False)
-                answer = partial(request.take, T)
+                answer = partial(request.take, T, self._noted_run(request.source))
             except TransformError as error:
                 late = monotonic() - request.since > PATIENCE or len(self._requests) > WAITING
                 if error.may_come and not late:
@@ -135,6 +144,15 @@ class TransformListener:
                 answer = partial(request.give_up, error)
             self._requests.popleft()
             answer()
+
+    def _noted_run(self, source: str) -> int:
+        """Return the run of `source`; say it if it is new."""
+        run = self.run(source)
+        if run > self._last_run:
+            self._node.get_logger().warning(
+                f'odometry of {source} has begun anew: it links nothing of before to what follows')
+            self._last_run = run
+        return run
 
 
 def matrix(transform: TransformStamped) -> FloatArray:
