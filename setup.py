@@ -42,6 +42,7 @@ setup(
         'numpy>=1.26',
         # For Python 3.10 there is only gtsam 4.2, which crashes in numpy 2 and does not say so.
         'numpy<2; python_version < "3.11"',
+        'psutil>=5.9',
         'pypcd4>=1.1',
         'pyyaml>=6.0',
         'rosbags>=0.11',

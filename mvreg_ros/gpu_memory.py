@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""When a GPU has no memory left: smaller batches, and where there are none, a clear word."""
+"""The memory of a GPU; where it does not suffice smaller batches, and in the end a clear word."""
 
 from __future__ import annotations
 
@@ -38,3 +38,8 @@ def shortage_explained() -> Iterator[None]:
         raise InputError(
             'the GPU has not enough memory: raise voxel_size, give smaller fragments or fewer, '
             f'or set device to cpu ({str(error).splitlines()[0]})') from error
+
+
+def gpu_memory_mb(device: torch.device) -> float | None:
+    """Return what torch holds of the memory of a GPU, in MiB; None for a device that is none."""
+    return torch.cuda.memory_reserved(device) / 2**20 if device.type == 'cuda' else None

@@ -81,7 +81,7 @@ class MultiviewRegistration:
         if len(given) < 2:
             raise InputError(f'registration needs two or more fragments, got {len(given)}')
         fragments, centers = zip(*map(centered, given), strict=True)
-        watch = Stopwatch()
+        watch = Stopwatch(progress)
         with watch('features'):
             features = self.describe(fragments, progress)
         graph = self.solve(features, watch, progress)

@@ -36,7 +36,11 @@ class RegistrationCancelled(RuntimeError):
 
 
 class Progress(Protocol):
-    """Told after each step of a stage; may raise `RegistrationCancelled`."""
+    """
+    Told when a stage begins, as 0 of 1 step, and after each of its steps.
+
+    It may raise `RegistrationCancelled`.
+    """
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Report that `done` of `total` steps of `stage` are finished."""

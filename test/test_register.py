@@ -165,7 +165,7 @@ def test_without_refinement_there_are_poses_and_no_covariances() -> None:
 
 
 def test_progress_is_told_and_can_cancel() -> None:
-    """Every stage counts up to its total, and an exception of the callback ends the work."""
+    """Every stage begins, counts up to its total, and an exception of the callback ends all."""
     clouds, _ = fragments()
     pipeline = registration_of()
     steps: list[tuple[str, int, int]] = []
@@ -173,8 +173,9 @@ def test_progress_is_told_and_can_cancel() -> None:
     stages = ('features', 'pairs', 'synchronization', 'refinement')
     assert list(dict.fromkeys(step[0] for step in steps)) == list(stages)
     for stage in stages:
-        done = [step[1] for step in steps if step[0] == stage]
-        total = {step[2] for step in steps if step[0] == stage}
+        (_, begun, _), *rest = (step for step in steps if step[0] == stage)
+        assert begun == 0
+        done, total = [step[1] for step in rest], {step[2] for step in rest}
         assert done == list(range(1, len(done) + 1))
         assert total == {len(done)}
 

@@ -36,6 +36,7 @@ class ProgressReport:
             if sys.stderr.isatty():
                 self.bar = tqdm(total=total, desc=f'{self.title}{stage}', leave=True)
         if self.bar is not None:
+            self.bar.total = total
             self.bar.update(done - self.bar.n)
         elif done == total or time.monotonic() - self.last > LINE_SECONDS:
             self.last = time.monotonic()

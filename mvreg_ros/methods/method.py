@@ -13,18 +13,20 @@ from typing import Protocol
 from mvreg_ros.cache import Cache
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.multiview.pose_graph import Synchronization
-from mvreg_ros.types import FragmentFeatures, Progress
+from mvreg_ros.types import FragmentFeatures, no_progress, Progress
 
 
 @dataclass
 class Stopwatch:
-    """Adds up the seconds spent in each stage."""
+    """Measures the seconds of each stage, and tells of each when it begins."""
 
+    progress: Progress = no_progress
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Time the block."""
+        self.progress(stage, 0, 1)
         begin = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - begin

@@ -37,6 +37,11 @@ class FragmentBuffer:
         self.fragments: list[Fragment] = []
         self.refused = dict.fromkeys(CURES, 0)
 
+    @property
+    def folder(self) -> Path:
+        """Return where fragments are written, or will be; it need not be there."""
+        return self._directory if self.session is None else self.session.folder
+
     def resume(self) -> list[Refusal]:
         """Go on with the last session; return what of it cannot be used, and why."""
         try:

@@ -72,9 +72,11 @@ TF_STATIC = Topic(
 STATUS_TOPICS = (
     Topic(
         '~/status', DiagnosticArray, STATUS,
-        'Once a second and on change: `fragments`, `stage`, `progress` (0 to 1) and `eta` '
-        '(seconds) of the stage, `problem` with the input and its cure, `seconds.<stage>` of the '
-        'last registration, `refused.<reason>` counters.',
+        'Once a second and on change: `fragments`; `stage`, and `progress` (0 to 1) and `eta` '
+        '(seconds) of the whole registration; `problem` with its cure; `memory_mb` of the '
+        'process, `fragments_mb` of it for fragments, `disk_free_mb`, below 1000 a warning, and '
+        'with CUDA `gpu_memory_mb`, all in MiB; `seconds.<stage>` of the last registration; '
+        '`refused.<reason>` counters.',
     ),
     Topic('/diagnostics', DiagnosticArray, STATUS, "The same, for the robot's own monitors."),
 )

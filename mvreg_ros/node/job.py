@@ -22,23 +22,12 @@ NOTIFY_PERIOD = 0.1  # seconds between two calls of `changed` within a stage
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the work and the (monotonic) time it began."""
+    """A stage of the work, and how much of it is done; began: (monotonic) time of the work."""
 
     name: str
     began: float
     done: int = 0
-    total: int = 0
-
-    @property
-    def progress(self) -> float:
-        """From 0 to 1."""
-        return self.done / self.total if self.total else 0.0
-
-    @property
-    def eta(self) -> float | None:
-        """Seconds to the end of the stage at the pace so far; None before the first step."""
-        left = self.total - self.done
-        return (monotonic() - self.began) / self.done * left if self.done else None
+    total: int = 1
 
 
 class Job:
@@ -55,7 +44,7 @@ class Job:
         self._running = Lock()
         self._cancelled = Event()
         self._thread: Thread | None = None
-        self._notified = 0.0
+        self._began = self._notified = 0.0
         self.stage: Stage | None = None
 
     async def run(self, work: Callable[[Progress], T]) -> T:
@@ -68,7 +57,9 @@ class Job:
             raise InputError('busy')
         try:
             self._cancelled.clear()
-            self._enter(Stage('starting', monotonic()))
+            self._began = monotonic()
+            self.stage = Stage('starting', self._began)
+            self._notify()
             done: Future = Future(executor=self._node.executor)
             self._thread = Thread(
                 target=self._work, args=(work, done, self._node.executor), daemon=True)
@@ -103,17 +94,10 @@ class Job:
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self._raise_if_cancelled()
-        current = self.stage
-        if current is None or current.name != stage:
-            self._enter(Stage(stage, monotonic(), done, total))
-            return
-        self.stage = Stage(stage, current.began, done, total)
-        if monotonic() - self._notified > NOTIFY_PERIOD:
+        before, self.stage = self.stage, Stage(stage, self._began, done, total)
+        entered = before is None or before.name != stage
+        if entered or monotonic() - self._notified > NOTIFY_PERIOD:
             self._notify()
-
-    def _enter(self, stage: Stage) -> None:
-        self.stage = stage
-        self._notify()
 
     def _notify(self) -> None:
         self._notified = monotonic()

@@ -184,13 +184,12 @@ def granted(answer: Future) -> str:
 class StatusReport(ProgressReport):
     """Shows the progress that ~/status tells of, in percent."""
 
-    seen = ('', 0)
+    percent = 0
 
     def shown(self, status: Mapping[str, str]) -> bool:
         """Show what is new in `status`; return True."""
-        if status['progress']:
-            now = (status['stage'], round(100 * float(status['progress'])))
-            if now != self.seen:
-                self.seen = now
-                self(*now, 100)
+        percent = round(100 * float(status['progress'] or 0))
+        if percent > self.percent:
+            self.percent = percent
+            self('registration', percent, 100)
         return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from copy import copy
+from time import monotonic
 import traceback
 from typing import Any, NoReturn
 
@@ -16,12 +17,14 @@ from mvreg_ros.device import select_device
 from mvreg_ros.exclusion import register_without
 from mvreg_ros.node.auto_register import AutoRegister
 from mvreg_ros.node.exclusion import Exclusion
+from mvreg_ros.node.forecast import Forecast
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
 from mvreg_ros.node.interface import DEPTH_INPUT, INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
 from mvreg_ros.node.job import Job
 from mvreg_ros.node.odometry import Odometry
 from mvreg_ros.node.outputs import messages, NOTHING, Result, summary, transforms
 from mvreg_ros.node.parameters import declare_parameters, parameter_values
+from mvreg_ros.node.resources import Resources
 from mvreg_ros.node.ros_compat import StaticTransformBroadcaster
 from mvreg_ros.node.saving import save
 from mvreg_ros.node.spin import run, StoppableNode
@@ -55,6 +58,7 @@ class RegistrationNode(StoppableNode):
             expanded(self.get_parameter('session.directory').value))
         self._exclusion = Exclusion(self, self._buffer)
         self._result = NOTHING
+        self._forecast = Forecast()
         self._changed = self.create_guard_condition(self._publish_status)
         self._job = Job(self, self._changed.trigger)
         self._saving = Job(self, self._changed.trigger)
@@ -188,8 +192,10 @@ class RegistrationNode(StoppableNode):
 
         if self._job.stage is None:
             self._auto_register.begun(len(fragments))
+            self._forecast.begin(len(fragments) - len(excluded))
         with self._answering(response):
             self._result, outputs = await self._job.run(register)
+            self._forecast.learn(self._result.registration)
             self._publish(outputs)
             self._publish_tf(outputs['~/poses'].header)
             response.message = summary(self._result.registration)
@@ -272,9 +278,13 @@ class RegistrationNode(StoppableNode):
         self._publish_status()
 
     def _publish_status(self) -> None:
+        stage = self._job.stage
+        resources = Resources.of(self._buffer, self.get_parameter('device').value)
+        problems = [each for each in (self._watchdog.problem, resources.problem) if each]
         message = status(
             self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._buffer,
-            self._job.stage, self._result.registration.seconds, self._watchdog.problem)
+            self._forecast.told(stage, monotonic()) if stage else {},
+            self._result.registration.seconds, resources, problems)
         for topic in STATUS_TOPICS:
             self._topics[topic.name].publish(message)
 
