@@ -140,8 +140,8 @@ def test_a_paused_node_takes_no_frames(node: Session, robot: Robot) -> None:
 
 def fused(node: Session) -> int:
     """Return how many frames are in no fragment yet."""
-    assert node.node._odometry is not None
-    return sum(len(each._clouds) for each in node.node._odometry._builders.values())
+    assert node.node._input.odometry is not None
+    return sum(len(each._clouds) for each in node.node._input.odometry._builders.values())
 
 
 def test_frames_of_before_a_pause_wait_for_its_end(

@@ -35,17 +35,20 @@ class Odometry:
 
     def __init__(
         self, node: Node, held: Sequence[Fragment], check: Check,
-        take: Callable[[Fragment], None], refuse: Callable[[Refusal], None],
+        take: Callable[[Fragment], None], take_fused: Callable[[Fragment], None],
+        refuse: Callable[[Refusal], None],
     ) -> None:
         """
         Listen to TF and `frames` on `node`.
 
         held: the session so far, of which odometry knows nothing: the robot may have been switched
         off since. check: raises Refusal if a cloud of this stamp and frame is not wanted. take,
-        refuse: are handed the fragments, and why a frame is left out. Raises InputError if
-        prior.frame is map_frame, or maximum_range is too many voxels.
+        take_fused, refuse: are handed fragments that were published, those fused from frames, and
+        why a frame is left out. Raises InputError if prior.frame is map_frame, or maximum_range is
+        too many voxels.
         """
-        self._node, self._check, self._take, self._refuse = node, check, take, refuse
+        self._node, self._check, self._refuse = node, check, refuse
+        self._take, self._take_fused = take, take_fused
         frame: str = node.get_parameter('prior.frame').value.removeprefix('/')
         if frame == node.get_parameter('map_frame').value.removeprefix('/'):
             raise InputError(
@@ -124,7 +127,7 @@ class Odometry:
 
     def _take_finished(self, fragment: Fragment | None) -> None:
         if fragment is not None:
-            self._take(fragment)
+            self._take_fused(fragment)
 
     def _give_up(self, error: TransformError) -> None:
         self._refuse(Refusal('no_transform', str(error)))

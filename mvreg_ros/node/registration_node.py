@@ -6,41 +6,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from copy import copy
 from time import monotonic
 import traceback
 from typing import Any, NoReturn
 
-from mvreg_ros.data.point_cloud2 import points_from_cloud
-from mvreg_ros.data.stamps import nanoseconds_from_stamp
 from mvreg_ros.device import select_device
 from mvreg_ros.exclusion import register_without
 from mvreg_ros.node.auto_register import AutoRegister
 from mvreg_ros.node.exclusion import Exclusion
 from mvreg_ros.node.forecast import Forecast
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
-from mvreg_ros.node.interface import DEPTH_INPUT, INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
+from mvreg_ros.node.fragment_input import FragmentInput
+from mvreg_ros.node.interface import SERVICES, STATUS_TOPICS
 from mvreg_ros.node.job import Job
-from mvreg_ros.node.odometry import Odometry
-from mvreg_ros.node.outputs import messages, NOTHING, Result, summary, transforms
+from mvreg_ros.node.outputs import NOTHING, Result, summary
 from mvreg_ros.node.parameters import declare_parameters, parameter_values
 from mvreg_ros.node.resources import Resources
-from mvreg_ros.node.ros_compat import StaticTransformBroadcaster
+from mvreg_ros.node.result_publisher import ResultPublisher
 from mvreg_ros.node.saving import save
 from mvreg_ros.node.spin import run, StoppableNode
 from mvreg_ros.node.status import status
-from mvreg_ros.node.watchdog import Watchdog
-from mvreg_ros.refusal import CURES, Refusal
+from mvreg_ros.refusal import Refusal
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.session.cache import SessionCache
 from mvreg_ros.session.session import expanded
-from mvreg_ros.types import Fragment, InputError, Progress, RegistrationCancelled
+from mvreg_ros.types import InputError, Progress, RegistrationCancelled
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 
@@ -63,13 +55,9 @@ class RegistrationNode(StoppableNode):
         self._job = Job(self, self._changed.trigger)
         self._saving = Job(self, self._changed.trigger)
         self._auto_register = AutoRegister(self, self._job, self._register_unasked)
-        # One logger for each reason, because throttling is by logger and line.
-        self._refusal_loggers = {reason: self.get_logger().get_child(reason) for reason in CURES}
-        self._broadcaster = StaticTransformBroadcaster(self)
-        self._topics: dict[str, Any] = {
-            topic.name: self.create_publisher(topic.type, topic.name, topic.qos)
-            for topic in (*OUTPUTS, *STATUS_TOPICS)
-        }
+        self._results = ResultPublisher(self)
+        self._status_topics = [
+            self.create_publisher(topic.type, topic.name, topic.qos) for topic in STATUS_TOPICS]
         callbacks = {
             '~/register': self._on_register, '~/cancel': self._on_cancel,
             '~/reset': self._on_reset, '~/save': self._on_save, '~/pause': self._on_pause,
@@ -79,98 +67,30 @@ class RegistrationNode(StoppableNode):
         for service in SERVICES:
             self.create_service(
                 service.type, service.name, callbacks[service.name], callback_group=jobs)
-        self._subscription = self.create_subscription(
-            INPUT.type, INPUT.name, self._on_cloud,
-            copy(INPUT.qos),  # overrides are written into it
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_message_lost),
-        )
-        self._resume()
-        self._odometry = (
-            Odometry(self, self._buffer.fragments, self._check, self._take, self._refuse)
-            if self.get_parameter('prior.frame').value else None)
-        depth = {DEPTH_INPUT.name: self._odometry.subscription} if self._odometry else {}
-        self._watchdog = Watchdog(self, {INPUT.name: self._subscription, **depth})
+        self._input = FragmentInput(self, self._buffer, self._on_input)
         # A steady clock: simulated time may stand still.
         self.create_timer(
             1.0, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(
-            f'taking fragments on {self._subscription.topic_name} '
-            f'({self._subscription.qos_profile.reliability.name.lower()}), '
-            f"{self.get_parameter('method').value} on {self.get_parameter('device').value}")
+            f"method {self.get_parameter('method').value} on {self.get_parameter('device').value}")
 
     def stop(self, timeout: float) -> bool:
         """Cancel what runs; return whether it has ended within `timeout` seconds."""
         self._job.cancel()
         self._saving.cancel()
-        if self._odometry is not None:
-            self._odometry.close_fragments(self._keep)
+        self._input.complete()
         self._buffer.close()
         return self._job.join(timeout / 2) and self._saving.join(timeout / 2)
 
-    def _resume(self) -> None:
-        """Go on with the last session, and say what of it is lost."""
-        for refusal in self._buffer.resume():
-            self._buffer.refused[refusal.reason] += 1
-            self.get_logger().warning(f'left out of the session: {refusal}')
-        if self._buffer.session is not None:
-            self.get_logger().info(
-                f'going on with the {len(self._buffer.fragments)} fragments of '
-                f'{self._buffer.session.folder}; call ~/reset to begin a new session')
-
-    def _on_cloud(self, cloud: PointCloud2) -> None:
-        try:
-            stamp_ns = nanoseconds_from_stamp(cloud.header.stamp)
-            frame_id = cloud.header.frame_id
-            self._check(stamp_ns, frame_id)
-            fragment = Fragment(points_from_cloud(cloud), stamp_ns=stamp_ns, frame_id=frame_id)
-        except Refusal as refusal:
-            self._refuse(refusal)
-            return
-        if self._odometry is None:
-            self._take(fragment)
-        else:
-            self._odometry.locate(fragment)
-
-    def _check(self, stamp_ns: int, frame_id: str) -> None:
-        self._watchdog.feed()
-        self._buffer.check(stamp_ns, frame_id, self.get_parameter('max_fragments').value)
-
-    def _take(self, fragment: Fragment) -> None:
-        try:
-            self._keep(fragment)
-        except Refusal as refusal:
-            self._refuse(refusal)
-            return
+    def _on_input(self) -> None:
         self._changed.trigger()
         self._auto_register.look(len(self._buffer.fragments))
-
-    def _keep(self, fragment: Fragment) -> None:
-        """Hold a fragment; raises Refusal."""
-        self._check(fragment.stamp_ns, fragment.frame_id)
-        self._buffer.add(fragment)
-        if fragment.stamp_ns == 0:
-            self.get_logger().warning(
-                'fragments have stamp zero: their poses in ~/path cannot be told apart; set '
-                'header.stamp', once=True)
-
-    def _on_message_lost(self, event: Any) -> None:
-        self._refuse(
-            Refusal('lost', f'{event.total_count} were overwritten before they could be sent'),
-            event.total_count_change)
-
-    def _refuse(self, refusal: Refusal, count: int = 1) -> None:
-        self._watchdog.feed()
-        self._buffer.refused[refusal.reason] += count
-        self._refusal_loggers[refusal.reason].warning(
-            f'cloud refused: {refusal}', throttle_duration_sec=5.0)
-        self._changed.trigger()
 
     async def _on_register(
         self, _: Trigger.Request, response: Trigger.Response,
     ) -> Trigger.Response:
-        if self._odometry is not None and self._job.stage is None:
-            self._odometry.close_fragments(self._keep)
+        if self._job.stage is None:
+            self._input.complete()
         return await self._register(response)
 
     async def _register(self, response: Trigger.Response) -> Trigger.Response:
@@ -182,22 +102,21 @@ class RegistrationNode(StoppableNode):
             if session is None or len(fragments) < 2:
                 raise InputError(
                     f'{len(fragments)} fragments held, two are needed: publish them on '
-                    f'{self._subscription.topic_name}')
+                    f'{self._input.topic}')
             self._registration.parameters.update(parameter_values(self, core=True))
             with closing(SessionCache(session.folder, device)) as self._registration.cache:
                 registration = register_without(
                     self._registration, fragments, excluded, progress)
             result = Result(registration, fragments)
-            return result, self._messages(result)
+            return result, self._results.messages(result)
 
         if self._job.stage is None:
             self._auto_register.begun(len(fragments))
             self._forecast.begin(len(fragments) - len(excluded))
         with self._answering(response):
-            self._result, outputs = await self._job.run(register)
-            self._forecast.learn(self._result.registration)
-            self._publish(outputs)
-            self._publish_tf(outputs['~/poses'].header)
+            result, outputs = await self._job.run(register)
+            self._forecast.learn(result.registration)
+            self._publish(result, outputs)
             response.message = summary(self._result.registration)
             self.get_logger().info(response.message)
         self._auto_register.look(len(self._buffer.fragments))
@@ -231,13 +150,9 @@ class RegistrationNode(StoppableNode):
         except Refusal as refusal:
             response.message += f'; a node started now would have them again: {refusal}'
             self.get_logger().warning(response.message)
-        if self._odometry is not None:
-            self._odometry.reset()
+        self._input.reset()
         self._auto_register.begun(0)
-        self._result = NOTHING
-        outputs = self._messages(NOTHING)
-        self._publish(outputs)
-        self._publish_tf(outputs['~/poses'].header)
+        self._publish(NOTHING, self._results.messages(NOTHING))
         self._changed.trigger()
         self.get_logger().info(
             'reset; TF listeners that run already keep the static frames they have: restart them '
@@ -251,42 +166,27 @@ class RegistrationNode(StoppableNode):
         response.message = 'fragments are ' + ('refused' if request.data else 'taken')
         return response
 
-    def _messages(self, result: Result) -> dict[str, Any]:
-        """Return the messages of all latched outputs."""
-        header = Header(
-            stamp=self.get_clock().now().to_msg(), frame_id=self.get_parameter('map_frame').value)
-        return messages(result, header, self.get_parameter('voxel_size').value)
-
-    def _publish(self, outputs: dict[str, Any]) -> None:
-        for name, message in outputs.items():
-            self._topics[name].publish(message)
-
-    def _publish_tf(self, header: Header) -> None:
-        """Latch the frames of the present result in place of all that were sent before."""
-        # A broadcaster repeats whatever it once sent, so that each result needs one of its own.
-        self.destroy_publisher(self._broadcaster.pub_tf)
-        self._broadcaster = StaticTransformBroadcaster(self)
-        if self._odometry is not None:
-            self._odometry.map_to_odom.update(self._result)
-        wanted = self.get_parameter('publish_tf').value
-        self._broadcaster.sendTransform(transforms(
-            (self._result if wanted else NOTHING).registration, header,
-            self.get_parameter('fragment_frame_prefix').value))
+    def _publish(self, result: Result, outputs: dict[str, Any]) -> None:
+        """Make a result that of the node."""
+        self._result = result
+        self._results.publish(result, outputs)
+        if self._input.odometry is not None:
+            self._input.odometry.map_to_odom.update(result)
 
     def _look(self) -> None:
-        self._watchdog.look()
+        self._input.look()
         self._publish_status()
 
     def _publish_status(self) -> None:
         stage = self._job.stage
         resources = Resources.of(self._buffer, self.get_parameter('device').value)
-        problems = [each for each in (self._watchdog.problem, resources.problem) if each]
+        problems = [*self._input.problems, *([resources.problem] if resources.problem else [])]
         message = status(
             self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._buffer,
             self._forecast.told(stage, monotonic()) if stage else {},
             self._result.registration.seconds, resources, problems)
-        for topic in STATUS_TOPICS:
-            self._topics[topic.name].publish(message)
+        for topic in self._status_topics:
+            topic.publish(message)
 
     @contextmanager
     def _answering(self, response: Trigger.Response) -> Iterator[None]:
