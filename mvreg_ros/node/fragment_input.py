@@ -122,6 +122,8 @@ class FragmentInput:
 
     def _take_fused(self, fragment: Fragment) -> None:
         self._fused.put(fragment)
+        if self._fused.problem is not None:
+            self._node.get_logger().warning(self._fused.problem.text)
         self._changed()
 
     def _keep(self, fragment: Fragment) -> None:
