@@ -34,6 +34,9 @@ def generate_launch_description() -> LaunchDescription:
             'fragments', default_value='fragments',
             description='Topic of the point-cloud fragments.'),
         DeclareLaunchArgument(
+            'frames', default_value='frames',
+            description='Topic of the clouds of a depth camera, with the parameter prior.frame.'),
+        DeclareLaunchArgument(
             'rviz', default_value='false', choices=['true', 'false'],
             description='Start RViz with the map, the graph and the path.'),
         Node(
@@ -41,7 +44,8 @@ def generate_launch_description() -> LaunchDescription:
             namespace=LaunchConfiguration('namespace'), output='screen',
             # The later wins: what the command line says beats the file.
             parameters=[LaunchConfiguration('params_file'), use_sim_time],
-            remappings=[('fragments', LaunchConfiguration('fragments'))],
+            remappings=[
+                (name, LaunchConfiguration(name)) for name in ('fragments', 'frames')],
             arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
         ),
         Node(

@@ -18,7 +18,6 @@ from pathlib import Path
 import re
 import runpy
 import sys
-from typing import Any
 
 from bag_files import write_bag
 from documentation import Block, blocks, calls, ROOT
@@ -232,18 +231,20 @@ def test_no_row_of_the_table_is_stale(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('block', blocks('python'), ids=str)
-def test_the_examples_in_python(block: Block) -> None:
-    clouds = [each.points / 4 for each in views(3)]
-    names: dict[str, Any] = {'clouds': clouds}
-    exec(compile(block.text, str(block), 'exec'), names)
-    assert names['result'].placed.all()
+def test_the_examples_in_python(block: Block, home: Path) -> None:
+    """They may use clouds, and what `mvreg register scans/ --out result` has left."""
+    assert main(['register', 'scans/', '--out', 'result']) == 0
+    exec(block.text, {'clouds': [each.points / 4 for each in views(3)]})
 
 
 @pytest.mark.parametrize('block', blocks('yaml'), ids=str)
 def test_the_examples_of_parameter_files(block: Block, home: Path) -> None:
+    """The QoS in a file is that of a topic that the example remaps an input to."""
     file = home / 'params.yaml'
     file.write_text(block.text)
-    with node_of('--params-file', str(file)):
+    name = (DEPTH_INPUT if 'prior:' in block.text else INPUT).name
+    remaps = [f'{name}:={topic}' for topic in re.findall(r'^ +(/\S+):$', block.text, re.MULTILINE)]
+    with node_of('--params-file', str(file), *(word for each in remaps for word in ('-r', each))):
         pass
 
 

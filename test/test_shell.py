@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from mvreg_ros.node.docs import parameters_yaml, tables, with_tables
+from mvreg_ros.node.docs import PAGES, parameters_yaml, tables, with_tables
 from mvreg_ros.node.interface import OUTPUTS
 import pytest
 import yaml
@@ -42,12 +42,13 @@ def test_the_parameter_file_equals_the_table() -> None:
     assert text == parameters_yaml(), 'run python -m mvreg_ros.node.docs'
 
 
-def test_the_readme_equals_the_tables() -> None:
-    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+def test_the_pages_equal_the_tables() -> None:
+    pages = [(ROOT / page).read_text(encoding='utf-8') for page in PAGES]
     for name in tables():
-        assert f'<!-- begin:{name} -->' in text
-        assert f'<!-- end:{name} -->' in text
-    assert text == with_tables(text), 'run python -m mvreg_ros.node.docs'
+        assert ''.join(pages).count(f'<!-- begin:{name} -->') == 1
+        assert ''.join(pages).count(f'<!-- end:{name} -->') == 1
+    for text in pages:
+        assert text == with_tables(text), 'run python -m mvreg_ros.node.docs'
 
 
 def test_tables_are_put_between_their_markers() -> None:
@@ -67,7 +68,7 @@ def test_each_launch_argument_has_a_default_and_a_description() -> None:
         if isinstance(call, ast.Call) and ast.unparse(call.func) == 'DeclareLaunchArgument'
     }
     assert arguments.keys() == {
-        'namespace', 'params_file', 'use_sim_time', 'log_level', 'fragments', 'rviz'}
+        'namespace', 'params_file', 'use_sim_time', 'log_level', 'fragments', 'frames', 'rviz'}
     for keywords in arguments.values():
         assert keywords >= {'default_value', 'description'}
 

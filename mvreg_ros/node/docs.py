@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the tables of README.md and config/register.yaml: python -m mvreg_ros.node.docs."""
+"""Writes the tables of the pages and config/register.yaml: python -m mvreg_ros.node.docs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from mvreg_ros.node.interface import (
     TF_STATIC,
 )
 from mvreg_ros.parameters import Parameter, PARAMETERS, Value
+from mvreg_ros.reasons import REASONS
 from mvreg_ros.refusal import CURES
 from rclpy.qos import HistoryPolicy, QoSProfile
 import yaml
 
+PAGES = ('README.md', 'docs/report.md', 'docs/troubleshooting.md')
 HEADER = '# Every parameter with its default; written by python -m mvreg_ros.node.docs.'
 
 
 def tables() -> dict[str, str]:
-    """Return the Markdown table of each marked section of README.md by its name."""
+    """Return the Markdown table of each marked section of the pages by its name."""
     topics = [
         ('in', INPUT), ('in', DEPTH_INPUT), ('both', TF), ('both', TF_STATIC),
         *(('out', topic) for topic in (*OUTPUTS, *STATUS_TOPICS))]
@@ -52,6 +54,9 @@ def tables() -> dict[str, str]:
         )),
         'refusals': _table(('reason', 'cure'), (
             (f'`{reason}`', cure) for reason, cure in CURES.items()
+        )),
+        'reasons': _table(('reason', 'meaning'), (
+            (f'`{reason}`', meaning) for reason, meaning in REASONS.items()
         )),
     }
 
@@ -113,8 +118,8 @@ def _yaml_value(value: Value) -> str:
 
 def main() -> None:
     """Bring the files of the repository in the working directory up to date."""
-    readme = Path('README.md')
-    readme.write_text(with_tables(readme.read_text(encoding='utf-8')), encoding='utf-8')
+    for page in map(Path, PAGES):
+        page.write_text(with_tables(page.read_text(encoding='utf-8')), encoding='utf-8')
     Path('config/register.yaml').write_text(parameters_yaml(), encoding='utf-8')
 
 
