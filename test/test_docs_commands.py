@@ -50,6 +50,7 @@ CHECKED_ONLY = {
     'source *': 'reads files of ROS, or of an environment',
     'sudo *': 'installs packages of Debian',
     'colcon *': 'needs a ROS installation',
+    'rviz2 *': 'needs a ROS installation',
     'ros2 *': 'needs a ROS installation; what it tells the node is told to a node',
 }
 PROGRAMS = {pattern.split()[0] for pattern in CHECKED_ONLY} | {'registration_node'}
