@@ -123,9 +123,11 @@ def session(*arguments: str, qos: QoSProfile = FRAGMENTS) -> Iterator[Session]:
         consumer = Consumer(context=consumer_context)
         fragments = consumer.create_publisher(PointCloud2, 'fragments', qos)
         try:
-            consumer.until(
-                lambda: bool(consumer.status) and consumer.count_subscribers('fragments') > 0,
-                'the node', PATIENCE)
+            def ready() -> bool:
+                node._changed.trigger()  # a status, so that nobody waits for the next second
+                return bool(consumer.status) and consumer.count_subscribers('fragments') > 0
+
+            consumer.until(ready, 'the node', PATIENCE)
             yield Session(node, consumer, fragments)
         finally:
             node.stop(10)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import combinations
 from threading import Event
+from typing import NoReturn
 
 import gtsam
 from mvreg_ros.cancellation import cancelled_by, raise_if_cancelled
@@ -109,23 +110,25 @@ def test_checks_nest_and_end_with_their_block() -> None:
     assert called == ['inner', 'outer']
 
 
+def until_cancelled(begun: Event, ended: Event) -> NoReturn:
+    """Work until the work is cancelled."""
+    begun.set()
+    try:
+        while True:
+            raise_if_cancelled()
+    finally:
+        ended.set()
+
+
 def test_workers_end_within_their_item_when_the_one_who_waits_is_cancelled() -> None:
     begun, ended = Event(), Event()
-
-    def endless(item: int) -> int:
-        begun.set()
-        try:
-            while True:
-                raise_if_cancelled()
-        finally:
-            ended.set()
 
     def check() -> None:
         if begun.is_set():
             raise RegistrationCancelled('enough')
 
     with cancelled_by(check), pytest.raises(RegistrationCancelled, match='enough'):
-        list(ordered_map(endless, range(40), 2))
+        list(ordered_map(lambda _: until_cancelled(begun, ended), range(40), 2))
     assert ended.is_set()
 
 
@@ -133,14 +136,7 @@ def test_workers_end_within_their_item_when_the_iterator_is_closed() -> None:
     begun, ended = Event(), Event()
 
     def work(item: int) -> int:
-        if item == 0:
-            return item
-        begun.set()
-        try:
-            while True:
-                raise_if_cancelled()
-        finally:
-            ended.set()
+        return item if item == 0 else until_cancelled(begun, ended)
 
     results = ordered_map(work, range(40), 2)
     assert next(results) == 0

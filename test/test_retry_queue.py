@@ -15,6 +15,7 @@ from node_session import directory, session
 import numpy as np
 import pytest
 
+FLIGHT = flight(8)
 POINTS = np.zeros((1, 3), np.float32)
 
 
@@ -82,7 +83,7 @@ def test_a_node_keeps_what_it_has_fused_when_the_disk_is_well_again(
     with session('-p', directory(place), '-p', 'prior.frame:=odom',
                  '-p', 'frames.maximum_frames:=4') as node:
         robot = Robot(node.consumer)
-        for view in flight(8):
+        for view in FLIGHT:
             robot.show(view)
             robot.move(view.stamp_ns, view.T_odom_camera)
         node.consumer.until(
@@ -95,4 +96,4 @@ def test_a_node_keeps_what_it_has_fused_when_the_disk_is_well_again(
         place.unlink()
         node.until_status(fragments=2, problem='', refused_disk=refused)
         held = node.node._buffer.fragments
-        assert [each.stamp_ns for each in held] == [flight(8)[0].stamp_ns, flight(8)[4].stamp_ns]
+        assert [each.stamp_ns for each in held] == [FLIGHT[0].stamp_ns, FLIGHT[4].stamp_ns]
