@@ -25,6 +25,7 @@ from mvreg_ros.types import Fragment
 import numpy as np
 import rclpy
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -141,8 +142,8 @@ def directory(path: str | Path) -> str:
 
 
 def spin(executor: SingleThreadedExecutor) -> None:
-    """Spin until the context ends."""
-    with suppress(ExternalShutdownException):
+    """Spin until the context ends, which takes its publishers along in the midst of a callback."""
+    with suppress(ExternalShutdownException, InvalidHandle):
         executor.spin()
 
 
