@@ -15,9 +15,10 @@ REASONS = {
     'odometry': 'odometry from one fragment to the next',
     'odometry_agrees': 'weak alone, but odometry says the same',
     'odometry_contradicted': 'odometry, contradicted by what the sensors saw',
-    'odometry_imprecise': 'odometry over a way so long that it links nothing by itself',
+    'odometry_imprecise': 'odometry that drifts too much on its way to link anything by itself',
     'odometry_inconsistent': 'odometry, contradicted by the poses of the other edges',
     'odometry_drifts': 'odometry, which is too far from what registration is sure of',
+    'odometry_unconfirmed': 'odometry of a run that registration confirms nowhere',
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mvreg_ros.multiview.odometry import deviations, map_from_odom, OdometryConfig, Track
+from mvreg_ros.multiview.odometry import deviations, OdometryConfig, Track
 from mvreg_ros.multiview.odometry_links import sensors_contradict, with_odometry
 from mvreg_ros.multiview.pose_graph import Synchronization, synchronize
 from mvreg_ros.types import (
@@ -16,7 +16,6 @@ from mvreg_ros.types import (
     Fragment,
     FragmentFeatures,
     PairRegistration,
-    Registration,
     Verdict,
 )
 import numpy as np
@@ -276,35 +275,3 @@ def test_sensors_contradict_where_one_saw_through_what_the_other_has() -> None:
     turned = np.eye(4)
     turned[:3, :3] = Rotation.from_euler('y', np.pi).as_matrix()
     assert not contradict(0, 2, turned, 0.01)
-
-
-def placed(component: list[int]) -> Registration:
-    """Return a registration with the true poses and these components."""
-    labels = np.array(component)
-    poses = np.where((labels >= 0)[:, None, None], TRUTH[:len(labels)], np.nan)
-    return Registration(
-        poses=poses, placed=labels >= 0, component=labels, covariances=np.zeros((0, 6, 6)),
-        edges=Edges.of([]), reason=np.full(len(labels), '', object), seconds={})
-
-
-def test_map_to_odom_puts_the_last_placed_fragment_where_it_was_registered() -> None:
-    T_odom = [np.linalg.inv(TRUTH[k]) for k in range(5)]
-    some = fragments(T_odom)
-    some[4] = replace(some[4], T_odom_fragment=None)
-    assert map_from_odom(placed([-1] * 5), some, 0) is None
-    assert map_from_odom(placed([0, 0, 0, 1, 0]), some, 1) is None
-    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), some, 0)
-    assert T_map_odom is not None
-    np.testing.assert_allclose(T_map_odom @ T_odom[2], TRUTH[2], atol=1e-9)
-    same = [replace(f, stamp_ns=7) for f in some]
-    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), same, 0)
-    assert T_map_odom is not None
-    np.testing.assert_allclose(T_map_odom @ T_odom[2], TRUTH[2], atol=1e-9)
-    early = [replace(f, stamp_ns=-f.stamp_ns) for f in some]
-    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), early, 0)
-    assert T_map_odom is not None
-    np.testing.assert_allclose(T_map_odom @ T_odom[0], TRUTH[0], atol=1e-9)
-    again = [replace(f, odometry_run=int(k < 2)) for k, f in enumerate(some)]
-    T_map_odom = map_from_odom(placed([0, 0, 0, 1, 0]), again, 1)
-    assert T_map_odom is not None
-    np.testing.assert_allclose(T_map_odom @ T_odom[1], TRUTH[1], atol=1e-9)

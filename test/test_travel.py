@@ -96,7 +96,8 @@ def test_two_cameras_on_a_rig_are_believed_as_far_as_one_is() -> None:
     length = 1.0
     moved = [config.distance + config.distance_per_metre * length,
              config.angle + config.angle_per_metre * length]
-    np.testing.assert_allclose(sigma, [[config.distance, config.angle], moved, moved], atol=1e-6)
+    np.testing.assert_allclose(
+        sigma, np.array([[config.distance, config.angle], moved, moved]), atol=1e-6)
     T_i_j, _ = track.between(np.array([0]), np.array([1]))
     np.testing.assert_allclose(T_i_j[0], np.linalg.inv(MOUNTS['L']) @ MOUNTS['R'], atol=1e-9)
     alone = Track([replace(f, id=k) for k, f in enumerate(rig[::2])], config)

@@ -21,7 +21,7 @@ class OdometryConfig:
 
     distance (m), angle (rad): without any motion. distance_per_metre, angle_per_metre: of the way
     of the sensor. angle_per_radian: of its turns. confidence: c_local of an edge of odometry.
-    maximum_distance (m): odometry that is known less well links nothing by itself.
+    maximum_distance (m), maximum_angle (rad): odometry that is known less well links nothing.
     """
 
     distance: float = 0.03
@@ -30,24 +30,25 @@ class OdometryConfig:
     angle_per_metre: float = 0.02
     angle_per_radian: float = 0.05
     confidence: float = 0.5
-    maximum_distance: float = 3.0
+    maximum_distance: float = 0.3
+    maximum_angle: float = 0.1
 
 
 class Track:
     """
     The way of the sensor from fragment to fragment.
 
-    ids: (M,) the fragments with odometry, in the order of runs, then of stamps, then of ids.
-    Nothing is known of the motion between fragments of different runs.
+    ids: (M,) the fragments with odometry, in the order of runs, then of stamps, then of ids. run:
+    (S,) of all fragments. Nothing is known of the motion between fragments of different runs.
     """
 
     def __init__(self, fragments: Sequence[Fragment], config: OdometryConfig) -> None:
         """Look at all fragments of a session, whether they have odometry or not."""
         self._config = config
         known = [k for k, f in enumerate(fragments) if f.T_odom_fragment is not None]
-        self._run = np.array([f.odometry_run for f in fragments], np.int64)
+        self.run = np.array([f.odometry_run for f in fragments], np.int64)
         self.ids = np.array(sorted(
-            known, key=lambda k: (self._run[k], fragments[k].stamp_ns, k)), np.int64)
+            known, key=lambda k: (self.run[k], fragments[k].stamp_ns, k)), np.int64)
         self._T = np.full((len(fragments), 4, 4), np.nan)
         for k in known:
             self._T[k] = fragments[k].T_odom_fragment
@@ -57,8 +58,8 @@ class Track:
         sensors = self._T.copy()
         sensors[:, :3, 3:] += self._T[:, :3, :3] @ origins[..., None]
         self._way = np.full((len(fragments), 2), np.nan)
-        for run in np.unique(self._run[self.ids]):
-            some = self.ids[self._run[self.ids] == run]
+        for run in np.unique(self.run[self.ids]):
+            some = self.ids[self.run[self.ids] == run]
             self._way[some] = travelled(
                 np.array([fragments[k].stamp_ns for k in some], np.int64),
                 [fragments[k].frame_id for k in some], sensors[some])
@@ -74,14 +75,14 @@ class Track:
         angle = config.angle + config.angle_per_metre * length + config.angle_per_radian * turn
         distance = config.distance + config.distance_per_metre * length
         distance = np.hypot(distance, angle * self._reach[j])
-        same = (self._run[i] == self._run[j])[:, None]
+        same = (self.run[i] == self.run[j])[:, None]
         T_i_j = np.where(same[..., None], np.linalg.inv(self._T[i]) @ self._T[j], np.nan)
         return T_i_j, np.where(same, np.stack([distance, angle], -1), np.nan)
 
     def edges(self) -> Edges:
         """Return an edge from each fragment to the next of its run, pruned for the time being."""
         steps = np.sort(np.stack([self.ids[:-1], self.ids[1:]], -1))
-        i, j = steps[self._run[steps[:, 0]] == self._run[steps[:, 1]]].T
+        i, j = steps[self.run[steps[:, 0]] == self.run[steps[:, 1]]].T
         T_i_j, sigma = self.between(i, j)
         edges = Edges.of([
             PairRegistration(

@@ -9,11 +9,12 @@ then links the parts that registration left, and says which of its doubtful edge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
-from mvreg_ros.multiview.graph import bridges, components
+from mvreg_ros.multiview.graph import bridges, components, Index
 from mvreg_ros.multiview.odometry import deviations, OdometryConfig, Track
+from mvreg_ros.multiview.odometry_trust import error_scale
 from mvreg_ros.multiview.pose_graph import anchored, chain_blocks, Synchronization
 from mvreg_ros.pairwise.visibility import visibility
 from mvreg_ros.types import Edges, FloatArray, Fragment, FragmentFeatures, Verdict
@@ -35,9 +36,10 @@ class LinkConfig:
     When odometry links.
 
     gate: squared deviations (in six directions) beyond which two motions are not the same, one in
-    a thousand. max_drift: deviations, in the median of what registration is sure of, beyond which
-    odometry is not used at all. doubtful, precise: odometry decides for edges with so many
-    inliers or more if it knows better than so (m); what it knows less well agrees by chance.
+    a thousand. max_drift: how many times as large as expected the errors of odometry may be where
+    registration is sure; beyond, it is not used at all. doubtful, precise: odometry decides for
+    edges with so many inliers or more if it knows better than so (m); what it knows less well
+    agrees by chance.
     """
 
     gate: float = 22.5
@@ -56,7 +58,8 @@ def with_odometry(
 
     Within the parts that registration has linked nothing moves. The parts are linked by edges
     that were too weak but say what odometry says, and else by odometry alone, unless the fragments
-    `contradict` each other there.
+    `contradict` each other there. How far odometry is believed is seen within the parts: a run of
+    it that cannot be checked there links nothing.
     """
     config = config or LinkConfig()
     track = Track(fragments, config.odometry)
@@ -71,34 +74,38 @@ def with_odometry(
     block = np.where(alone, graph.component.max() + np.cumsum(alone), graph.component)
     poses = np.where(alone[:, None, None], np.eye(4), graph.poses)
 
-    across = block[edges.i] != block[edges.j]
-    off = deviations(relative(poses, edges), T_odom, sigma)
-    known = by_odometry & ~across if (by_odometry & ~across).any() else edges.used & (off >= 0)
-    if known.any() and np.median(off[known]) > 6 * config.max_drift**2:
-        edges.reason[by_odometry] = 'odometry_drifts'
-        edges.confidence[by_odometry] = 0.0
+    scale = error_scale(track, block, poses)[edges.i]
+    edges.reason[by_odometry & np.isnan(scale)] = 'odometry_unconfirmed'
+    edges.reason[by_odometry & (scale > config.max_drift)] = 'odometry_drifts'
+    trusted = scale <= config.max_drift
+    edges.confidence[by_odometry & ~trusted] = 0.0
+    if not trusted[by_odometry].any():
         return replace(graph, edges=edges, pairwise=pairwise)
+    expected = scale[:, None] * sigma
+    sigma = np.maximum(sigma, expected)  # where it is held against edges that err as well
+    known = by_odometry & trusted
+    edges.information[known] /= np.square(scale[known])[:, None, None]
 
+    across = trusted & (block[edges.i] != block[edges.j])
     doubtful = across & ~by_odometry & (edges.evidence >= config.doubtful)
     doubtful &= sigma[:, 0] < config.precise
     doubtful &= deviations(edges.T_i_j, T_odom, sigma) < config.gate
-    imprecise = across & by_odometry & ~(sigma[:, 0] <= config.odometry.maximum_distance)
+    most = config.odometry.maximum_distance, config.odometry.maximum_angle
+    imprecise = across & by_odometry & ~(expected <= most).all(1)
     edges.reason[imprecise] = 'odometry_imprecise'
-    candidates = [
-        *sorted(np.flatnonzero(doubtful), key=lambda row: -edges.evidence[row]),
-        *sorted(np.flatnonzero(across & by_odometry & ~imprecise), key=lambda row: sigma[row, 0]),
+    candidates: list[int] = [
+        *sorted(np.flatnonzero(doubtful).tolist(), key=lambda row: -edges.evidence[row]),
+        *sorted(
+            np.flatnonzero(across & by_odometry & ~imprecise).tolist(),
+            key=lambda row: expected[row, 0]),
     ]
-    chosen = []
-    linked = DisjointSet(range(block.max() + 1))
-    for row in candidates:
-        i, j = int(edges.i[row]), int(edges.j[row])
-        if linked.connected(block[i], block[j]):
-            continue
-        if by_odometry[row] and contradict(i, j, edges.T_i_j[row], sigma[row, 0]):
-            edges.reason[row] = 'odometry_contradicted'
-            continue
-        linked.merge(block[i], block[j])
-        chosen.append(row)
+
+    def contradicted(row: int) -> bool:
+        return bool(by_odometry[row]) and contradict(
+            int(edges.i[row]), int(edges.j[row]), edges.T_i_j[row], float(expected[row, 0]))
+
+    chosen, refused = joining(candidates, block[edges.i], block[edges.j], contradicted)
+    edges.reason[refused] = 'odometry_contradicted'
     taken = edges.select(np.array(chosen, np.int64))
     poses = chain_blocks(poses, block, taken.i, taken.j, taken.T_i_j)
 
@@ -115,6 +122,27 @@ def with_odometry(
     edges.confidence[by_odometry & ~agrees] = 0.0
     return Synchronization(
         anchored(poses, component), component, with_bridges(edges), pairwise)
+
+
+def joining(
+    candidates: Iterable[int], i: Index, j: Index, contradicted: Callable[[int], bool],
+) -> tuple[list[int], list[int]]:
+    """
+    Return the candidates that join parts which none before has joined, and the contradicted ones.
+
+    i, j: (E,) the parts that each edge could join.
+    """
+    chosen, refused = list[int](), list[int]()
+    linked = DisjointSet([*i.tolist(), *j.tolist()])
+    for row in candidates:
+        if linked.connected(i[row], j[row]):
+            continue
+        if contradicted(row):
+            refused.append(row)
+        else:
+            linked.merge(i[row], j[row])
+            chosen.append(row)
+    return chosen, refused
 
 
 def sensors_contradict(
