@@ -54,8 +54,19 @@ def test_progress_and_eta_are_of_the_whole_registration() -> None:
     for stage, progress, eta in expected:
         assert forecast.progress(stage) == pytest.approx(progress)
         assert forecast.eta(stage, began + 2.0) == pytest.approx(eta)
+    forecast.begin(10)
     assert forecast.told(Stage('pairs', began, 9, 45), began + 2.0) == {
         'stage': 'pairs', 'progress': '0.292', 'eta': '4.8'}
+
+
+def test_progress_does_not_fall_when_a_stage_finds_more_to_do() -> None:
+    forecast = Forecast()
+    forecast.learn(registration(4, pairs=9.0, unheard_of=9.0, refinement=1.0))
+    forecast.begin(4)
+    steps = [Stage('pairs', 0.0, *step) for step in ((1, 2), (2, 2), (3, 6), (6, 6))]
+    assert [forecast.progress(step) for step in steps] == pytest.approx([0.45, 0.9, 0.9, 0.9])
+    forecast.begin(4)
+    assert forecast.progress(Stage('starting', 0.0)) == 0.0
 
 
 def test_before_the_first_registration_the_shares_are_those_measured() -> None:

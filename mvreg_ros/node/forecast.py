@@ -34,28 +34,30 @@ class Forecast:
         """Expect what was measured elsewhere."""
         self._learned: dict[str, float] = {}
         self._expected: dict[str, float] = {}
+        self._reached = 0.0
 
     def begin(self, count: int) -> None:
         """Take note that so many fragments are being registered."""
         seconds = self._learned or SECONDS
         self._expected = {
             stage: seconds.get(stage, 0.0) * work(count) for stage, work in WORK.items()}
+        self._reached = 0.0
 
     def learn(self, registration: Registration) -> None:
         """Take note of how long the stages have taken."""
         count = int((registration.reason != 'excluded').sum())
-        for stage, seconds in registration.seconds.items():
+        for stage in WORK.keys() & registration.seconds.keys():
             self._learned[stage] = max(
-                seconds / WORK[stage](count), self._learned.get(stage, 0.0))
+                registration.seconds[stage] / WORK[stage](count), self._learned.get(stage, 0.0))
 
     def progress(self, stage: Stage) -> float:
-        """Return which part of the registration is done, from 0 to 1."""
-        if stage.name not in self._expected:
-            return 0.0
-        stages = list(self._expected)
-        done = sum(self._expected[name] for name in stages[:stages.index(stage.name)])
-        done += self._expected[stage.name] * stage.done / stage.total
-        return done / sum(self._expected.values())
+        """Return which part of the registration is done, from 0 to 1; it never falls."""
+        if stage.name in self._expected:
+            stages = list(self._expected)
+            done = sum(self._expected[name] for name in stages[:stages.index(stage.name)])
+            done += self._expected[stage.name] * stage.done / stage.total
+            self._reached = max(self._reached, done / sum(self._expected.values()))
+        return self._reached
 
     def eta(self, stage: Stage, now: float) -> float | None:
         """Return the seconds to the end at the pace so far, None before the first step."""

@@ -144,8 +144,8 @@ class RegistrationNode(StoppableNode):
         self._job.cancel()
         response.success = True
         response.message = f'forgot {len(self._buffer.fragments)} fragments'
+        self._exclusion.clear()
         try:
-            self._exclusion.clear()
             self._buffer.reset()
         except Refusal as refusal:
             response.message += f'; a node started now would have them again: {refusal}'
