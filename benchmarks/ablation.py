@@ -27,6 +27,7 @@ from mvreg_ros.multiview.graph import components
 from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
 from mvreg_ros.multiview.synchronization import transf_sync
+from mvreg_ros.pairs.selection import EachWithEach
 from mvreg_ros.pairwise.evidence import counted
 from mvreg_ros.parameters import defaults
 from mvreg_ros.register import MultiviewRegistration
@@ -88,10 +89,11 @@ def main() -> None:
     for scene in cloud_scenes(args.root, '3dmatch', args.scenes):
         progress = ProgressReport(f'{scene.name}: ')
         described = describe_scene(scene, pipeline, progress)
+        pairs = EachWithEach(scene.count).first()
         method.register_pair = replace(learned, zeta=counted)
-        plain = Edges.of(method.register_pairs(described.features, progress))
+        plain = Edges.of(method.register_pairs(described.features, pairs, progress))
         method.register_pair = learned
-        edges = Edges.of(method.register_pairs(described.features, progress))
+        edges = Edges.of(method.register_pairs(described.features, pairs, progress))
         progress.close()
         graphs = {name: solve(scene.count, edges) for name, solve in VARIANTS.items()}
         graphs[COUNTED] = variant()(scene.count, plain)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -18,6 +18,8 @@ from mvreg_ros.multiview.odometry_links import sensors_contradict, with_odometry
 from mvreg_ros.multiview.optimization import optimize_poses
 from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.multiview.refinement import refine_edges
+from mvreg_ros.pairs.overlap import overlapping_by_priors
+from mvreg_ros.pairs.ranking import Pair
 from mvreg_ros.parallel import ordered_map
 from mvreg_ros.parameters import checked, Value
 from mvreg_ros.types import (
@@ -84,7 +86,9 @@ class MultiviewRegistration:
         watch = Stopwatch(progress)
         with watch('features'):
             features = self.describe(fragments, progress)
-        graph = self.solve(features, watch, progress)
+        neighbors = (overlapping_by_priors(given, self.voxel_size)
+                     if self.parameters['pairs'] == 'auto' else ())
+        graph = self.solve(features, neighbors, watch, progress)
         if any(fragment.T_odom_fragment is not None for fragment in fragments):
             with watch('odometry'):
                 graph = with_odometry(
@@ -136,12 +140,12 @@ class MultiviewRegistration:
         return features
 
     def solve(
-        self, features: Sequence[FragmentFeatures], watch: Stopwatch,
-        progress: Progress = no_progress,
+        self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],
+        watch: Stopwatch, progress: Progress = no_progress,
     ) -> Synchronization:
-        """Return the pose graph of described fragments."""
+        """Return the pose graph of described fragments; neighbors: see `Method`."""
         tau_p = float(self.parameters['min_confidence'])
-        return self.method.solve(features, tau_p, watch, progress, self.cache)
+        return self.method.solve(features, neighbors, tau_p, watch, progress, self.cache)
 
 
 def as_fragment(cloud: NDArray | Fragment, index: int) -> Fragment:

@@ -87,8 +87,8 @@ def test_a_small_fragment_changes_nothing_for_the_pairs_of_the_others(weights: P
     features = registration.describe(given)
     points = [len(feature.points) for feature in features]
     assert points[3] < TINY.points < min(points[:3])
-    padded = registration.solve(features, Stopwatch()).pairwise
-    alone = registration.solve(features[:3], Stopwatch()).pairwise
+    padded = registration.solve(features, (), Stopwatch()).pairwise
+    alone = registration.solve(features[:3], (), Stopwatch()).pairwise
     np.testing.assert_allclose(padded.T_i_j[padded.j < 3], alone.T_i_j, atol=1e-5)
 
 

@@ -88,7 +88,6 @@ def test_parameters_are_checked_at_run_time() -> None:
     with participant() as context:
         node = RegistrationNode(context=context)
         for name, value, reason in (
-            ('pairs', 'none', 'must be one of all'),
             ('min_confidence', 7.0, 'out of range'),
             ('min_confidence', 1, 'Wrong parameter type'),
             ('voxel_size', 0.5, 'read-only'),

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 import time
 
@@ -52,11 +52,11 @@ class RecordingRegistration(MultiviewRegistration):
         return registration
 
     def solve(
-        self, features: Sequence[FragmentFeatures], watch: Stopwatch,
-        progress: Progress = no_progress,
+        self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],
+        watch: Stopwatch, progress: Progress = no_progress,
     ) -> Synchronization:
         """Return the pose graph, and keep its pairs; one without inliers is no estimate."""
-        graph = super().solve(features, watch, progress)
+        graph = super().solve(features, neighbors, watch, progress)
         pairs = graph.pairwise.select(graph.pairwise.inliers > 0)
         keys = zip(pairs.i.tolist(), pairs.j.tolist(), strict=True)
         self.pairwise = dict(zip(keys, pairs.T_i_j, strict=True))

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from itertools import combinations
 
 from mvreg_ros.cache import Cache, MemoryCache, pair_key
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
+from mvreg_ros.pairs.match_kernel import likeness
+from mvreg_ros.pairs.ranking import Pair
+from mvreg_ros.pairs.selection import EachWithEach, LikelyPairs, Selection
 from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.evidence import counted
 from mvreg_ros.pairwise.registration import PairwiseRegistration
@@ -27,7 +29,8 @@ class ConsistencyMethod:
     """
     Any descriptor, spatial consistency, and a curve over the inliers.
 
-    descriptor: phi's feature space. register_pair: psi and Eq. 4.
+    descriptor: phi's feature space. register_pair: psi and Eq. 4. words: (K, D), for descriptors
+    to tell which pairs are likely to overlap; None: all pairs are registered.
     """
 
     def __init__(
@@ -45,31 +48,49 @@ class ConsistencyMethod:
         self.descriptor = descriptor
         self.register_pair = PairwiseRegistration(
             SpatialConsistency(inlier_distance), inlier_distance, zeta, min_similarity)
+        self.words: Tensor | None = None
 
     def solve(
-        self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,
-        progress: Progress, cache: Cache,
+        self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],
+        min_confidence: float, watch: Stopwatch, progress: Progress, cache: Cache,
     ) -> Synchronization:
         """Return the poses of described fragments, see `Method`."""
+        def synchronized() -> Synchronization:
+            found.sort(key=lambda pair: (pair.i, pair.j))
+            return synchronize(
+                len(features), Edges.of(found), min_confidence,
+                PoseGraphConfig.for_voxel_size(self.voxel_size))
+
         with watch('pairs'):
-            edges = Edges.of(self.register_pairs(features, progress, cache))
+            selection = self.selection(features, neighbors)
+            found = self.register_pairs(features, selection.first(), progress, cache)
+            for _ in range(selection.rounds):
+                pairs = selection.further(synchronized())
+                if not pairs:
+                    break
+                found += self.register_pairs(features, pairs, after(len(found), progress), cache)
         with watch('synchronization'):
-            graph = synchronize(
-                len(features), edges, min_confidence,
-                PoseGraphConfig.for_voxel_size(self.voxel_size),
-            )
+            graph = synchronized()
             progress('synchronization', 1, 1)
         return graph
 
-    def register_pairs(
-        self, features: Sequence[FragmentFeatures], progress: Progress = no_progress,
-        cache: Cache | None = None,
-    ) -> list[PairRegistration]:
-        """Return the relative pose of each pair of fragments."""
-        known = cache or MemoryCache()
-        pairs = list(combinations(range(len(features)), 2))
+    def selection(
+        self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair]
+    ) -> Selection:
+        """Return what chooses the pairs of a registration."""
+        if self.words is None:
+            return EachWithEach(len(features))
+        return LikelyPairs(
+            features, likeness(features, self.words), neighbors, self.voxel_size)
 
-        def register(pair: tuple[int, int]) -> PairRegistration:
+    def register_pairs(
+        self, features: Sequence[FragmentFeatures], pairs: Sequence[Pair],
+        progress: Progress = no_progress, cache: Cache | None = None,
+    ) -> list[PairRegistration]:
+        """Return the relative poses of pairs of fragments."""
+        known = cache or MemoryCache()
+
+        def register(pair: Pair) -> PairRegistration:
             i, j = pair
             found = known.recall(
                 pair_key(features[i], features[j]),
@@ -81,3 +102,11 @@ class ConsistencyMethod:
             registrations.append(registration)
             progress('pairs', len(registrations), len(pairs))
         return registrations
+
+
+def after(before: int, progress: Progress) -> Progress:
+    """Return a progress of work that goes on after so many steps of the same stage."""
+    def report(stage: str, done: int, total: int) -> None:
+        progress(stage, before + done, before + total)
+
+    return report

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from mvreg_ros.multiview.algorithm_1 import (
 )
 from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import judged, Synchronization
+from mvreg_ros.pairs.ranking import Pair
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.parallel import ordered_map, workers_for
 from mvreg_ros.types import (
@@ -42,7 +43,6 @@ from torch import Tensor
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
-Pair = tuple[int, int]
 
 # Correspondences within so many voxels of where the pose puts them are inliers: 7.5 cm at 2.5 cm.
 INLIER_VOXELS = 3.0
@@ -83,8 +83,8 @@ class LearnedMethod:
 
     @torch.inference_mode()
     def solve(
-        self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,
-        progress: Progress, cache: Cache,
+        self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],
+        min_confidence: float, watch: Stopwatch, progress: Progress, cache: Cache,
     ) -> Synchronization:
         """
         Return the poses of described fragments by Alg. 1, see `Method`.

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 import time
@@ -13,6 +13,7 @@ from typing import Protocol
 from mvreg_ros.cache import Cache
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.multiview.pose_graph import Synchronization
+from mvreg_ros.pairs.ranking import Pair
 from mvreg_ros.types import FragmentFeatures, no_progress, Progress
 
 
@@ -44,11 +45,12 @@ class Method(Protocol):
         """Return how many threads may call the descriptor."""
 
     def solve(
-        self, features: Sequence[FragmentFeatures], min_confidence: float, watch: Stopwatch,
-        progress: Progress, cache: Cache,
+        self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],
+        min_confidence: float, watch: Stopwatch, progress: Progress, cache: Cache,
     ) -> Synchronization:
         """
         Return the poses, in the stages 'pairs' and 'synchronization'.
 
+        neighbors: pairs i < j that priors say overlap; registered even if not all are.
         min_confidence: tau_p, edges below are pruned. cache: of pairs.
         """

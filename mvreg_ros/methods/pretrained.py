@@ -15,6 +15,7 @@ from mvreg_ros.lmpcr import Lmpcr
 from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.methods.learned import learned_descriptor, LearnedMethod
 from mvreg_ros.methods.method import Method
+from mvreg_ros.pairs.vocabulary import phi_of, words_for
 from mvreg_ros.pairwise.confidence_block import InlierConfidence
 from mvreg_ros.pairwise.evidence import counted, EvidenceNetwork
 from mvreg_ros.parameters import Value
@@ -39,6 +40,16 @@ def method_from(parameters: Mapping[str, Value]) -> Method:
     Raises InputError for a device that does not exist, weights that cannot be used, or choices
     that do not go together.
     """
+    method = any_pairs_method(parameters)
+    if parameters['pairs'] == 'auto':
+        if not isinstance(method, ConsistencyMethod):
+            raise InputError('method lmpcr registers all pairs: set pairs to all')
+        method.words = words_for(str(parameters['features']), phi_of(method.descriptor))
+    return method
+
+
+def any_pairs_method(parameters: Mapping[str, Value]) -> Method:
+    """Return the method that registers all pairs; raises InputError as `method_from`."""
     device = select_device(str(parameters['device']))
     voxel_size = float(parameters['voxel_size'])
     features, engine = str(parameters['features']), str(parameters['sparse_engine'])

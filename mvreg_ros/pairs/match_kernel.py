@@ -1,0 +1,43 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+How much two fragments look alike, from their descriptors alone and before any is matched.
+
+The aggregated selective match kernel (ASMK; Tolias, Avrithis, Jégou, ICCV 2013): each descriptor
+belongs to the nearest of some words. Of each word a fragment keeps one vector, where on the whole
+its descriptors lie off the word, and fragments are compared word by word. A power lets that count
+which is nearly the same, and little else: all fragments have walls and floors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mvreg_ros.types import FloatArray, FragmentFeatures
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+EXPONENT = 5
+
+
+def nearest_words(descriptors: Tensor, words: Tensor) -> Tensor:
+    """Return (N,) the row of `words` (K, D) that each descriptor (N, D) is nearest to."""
+    return (descriptors @ words.T - words.square().sum(1) / 2).argmax(1)
+
+
+def aggregated(descriptors: Tensor, words: Tensor) -> Tensor:
+    """Return (K, D) the sum of what lies off each word, of unit length; zero for words unseen."""
+    word = nearest_words(descriptors, words)
+    off = torch.zeros_like(words).index_add_(0, word, descriptors - words[word])
+    return normalize(off, dim=1)
+
+
+def likeness(features: Sequence[FragmentFeatures], words: Tensor) -> FloatArray:
+    """Return (S, S) how alike described fragments are, at most one and usually much less."""
+    vectors = torch.stack([aggregated(f.descriptors.cpu(), words) for f in features])
+    total = torch.zeros(len(features), len(features))
+    for word in vectors.unbind(1):
+        total += (word @ word.T) ** EXPONENT
+    return (total / len(words)).numpy().astype(np.float64)
