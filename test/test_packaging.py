@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 EXECUTABLES = {'mvreg', 'registration_node'}
 ROSDEP = {
     name: f'python3-{name}'
-    for name in ('jinja2', 'networkx', 'numpy', 'scipy', 'tqdm', 'transforms3d', 'yaml')
+    for name in (
+        'jinja2', 'networkx', 'numpy', 'psutil', 'scipy', 'tqdm', 'transforms3d', 'yaml')
 }
 ROS = re.compile(r'rclpy|launch|launch_ros|ament_index_python|tf2_ros|tf_transformations'
                  r'|\w+_(msgs|srvs|interfaces|msgs_py)')
