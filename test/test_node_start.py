@@ -50,6 +50,7 @@ def started(*arguments: str) -> RegistrationNode:
     ('max_fragments:=1', 'max_fragments out of range. Min: 2'),
     ('method:=magic', 'method must be one of consistency'),
     ('features:=fcgf', 'features fcgf needs weights'),
+    ('exclude:=3', "quote what looks like a number: \"'1'\""),
     ('refine:=3', "'refine' to '3' of type 'INTEGER', expecting type 'BOOL'"),
     ('device:=abacus', "device 'abacus'"),
     ('prior.frame:=/map', 'name in prior.frame the frame that odometry is given in'),

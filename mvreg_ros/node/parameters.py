@@ -15,6 +15,8 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
+CURES = {float: ', write 1.0 and not 1', str: ", quote what looks like a number: \"'1'\""}
+
 
 def declare_parameters(node: Node) -> None:
     """
@@ -27,8 +29,7 @@ def declare_parameters(node: Node) -> None:
         try:
             node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
         except InvalidParameterTypeException as error:
-            cure = ', write 1.0 and not 1' if isinstance(parameter.default, float) else ''
-            raise InputError(f'{error}{cure}') from error
+            raise InputError(f'{error}{CURES.get(type(parameter.default), "")}') from error
         except InvalidParameterValueException as error:
             raise InputError(str(error)) from error
     # rclpy keeps overrides that nobody declares to itself and says nothing: a typo would pass.
