@@ -14,6 +14,7 @@ uses, with the similarity that the weights ask for. The time is that of the proc
 from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 import time
@@ -24,11 +25,12 @@ from mvreg_ros.data.scenes import cloud_scenes, Scene
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.pairwise.matching import match
-from mvreg_ros.types import Fragment, FragmentFeatures
+from mvreg_ros.types import Correspondences, Fragment, FragmentFeatures
 import numpy as np
 
 BENCHMARKS = {'3dmatch': '3DMatch', '3dlomatch': '3DLoMatch'}
 RIGHT = 0.1  # metres
+Match = Callable[[int, int, FragmentFeatures, FragmentFeatures], Correspondences]
 MATCHED = 0.05  # share of right matches from which on a pair counts as matched
 
 
@@ -42,13 +44,13 @@ def described(
 
 
 def right_shares(
-    scene: Scene, benchmark: str, features: list[FragmentFeatures], min_similarity: float
+    scene: Scene, benchmark: str, features: list[FragmentFeatures], matches: Match
 ) -> list[float]:
     """Return the share of right mutual matches for each pair of the list."""
     rows = []
     truth = scene.truth[benchmark].T_i_j if benchmark in scene.truth else {}
     for (i, j), T_i_j in truth.items():
-        pair = match(i, j, features[i], features[j], min_similarity)
+        pair = matches(i, j, features[i], features[j])
         there = pair.points_j.numpy() @ T_i_j[:3, :3].T + T_i_j[:3, 3]
         right = np.linalg.norm(there - pair.points_i.numpy(), axis=1) < RIGHT
         rows.append(float(right.mean()) if len(right) else 0.0)
@@ -71,7 +73,8 @@ def main() -> None:
             features=name, weights=args.weights)
         method = registration.method
         assert isinstance(method, ConsistencyMethod)
-        kinds = {f'{name}, all': -1.0, f'{name}, used': method.register_pair.min_similarity}
+        kinds: dict[str, Match] = {
+            f'{name}, all': match, f'{name}, used': method.register_pair.matches}
         rows: dict[tuple[str, str], list[float]] = {}
         seconds, keypoints = [], []
         for scene in scenes:

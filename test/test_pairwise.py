@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from mvreg_ros.pairwise.confidence import inlier_confidence, undisputed
 from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.information import correspondence_information
-from mvreg_ros.pairwise.matching import mutual_nearest_neighbors
+from mvreg_ros.pairwise.matching import match, mutual_nearest_neighbors
 from mvreg_ros.pairwise.registration import PairwiseRegistration
 from mvreg_ros.pairwise.visibility import MAX_APART, MAX_POINTS, Visibility, visibility
 from mvreg_ros.types import Correspondences, FragmentFeatures
 import numpy as np
+import pytest
 from random_motion import random_pose, transform
 from scipy.spatial.transform import Rotation
 import torch
@@ -44,6 +45,19 @@ def test_mutual_neighbors_are_those_of_brute_force(
         and (table[:, column] >= table[row, column]).sum() == 1
     }
     assert strict <= set(zip(i, j, strict=True))
+
+
+@pytest.mark.parametrize(('least', 'taken'), [(0, [0, 2]), (1, [0, 2]), (3, [0, 2, 3]),
+                                              (9, [0, 1, 2, 3])])
+def test_matches_are_alike_but_never_too_few(least: int, taken: list[int]) -> None:
+    """The cosine decides until fewer than `least` are left; then the most alike are taken."""
+    cosines = torch.tensor([0.9, 0.2, 0.8, 0.4])
+    points = torch.zeros(4, 3)
+    i = FragmentFeatures(points, points, torch.eye(4, 8), torch.zeros(3))
+    turned = torch.cat([cosines.diag(), (1 - cosines**2).sqrt().diag()], 1)
+    j = FragmentFeatures(points, points, turned, torch.zeros(3))
+    pair = match(0, 1, i, j, min_similarity=0.7, least=least)
+    assert pair.rows_i.tolist() == pair.rows_j.tolist() == taken
 
 
 def noisy_pair(

@@ -73,7 +73,8 @@ def test_labels_of_poses_by_brute_force(folder: Path) -> None:
     features = described(method, scene, 1)
     expected = []
     for i, j in combinations(range(len(scene)), 2):
-        poses = method.register_pair.estimates(match(0, 1, features[i], features[j]))
+        pair = match(0, 1, features[i], features[j])
+        poses = method.register_pair.poses(pair, features[i], features[j])
         truth = np.linalg.inv(scene.poses[i]) @ scene.poses[j]
         for pose in poses:
             if pose.inliers >= method.register_pair.checked_inliers:

@@ -44,15 +44,18 @@ def mutual_nearest_neighbors(
 
 def match(
     i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures,
-    min_similarity: float = -1.0,
+    min_similarity: float = -1.0, least: int = 0,
 ) -> Correspondences:
     """
     Return the mutual nearest neighbours of two fragments as point pairs.
 
-    min_similarity: least cosine between their descriptors.
+    min_similarity: least cosine between their descriptors. least: so many of those that are most
+    alike are taken whatever their cosine is; all, where there are fewer.
     """
     rows_i, rows_j = mutual_nearest_neighbors(features_i.descriptors, features_j.descriptors)
     alike = (features_i.descriptors[rows_i] * features_j.descriptors[rows_j]).sum(1)
-    rows_i, rows_j = rows_i[alike >= min_similarity], rows_j[alike >= min_similarity]
+    taken = alike >= min_similarity
+    taken[alike.argsort(descending=True, stable=True)[:least]] = True
+    rows_i, rows_j = rows_i[taken], rows_j[taken]
     return Correspondences(
         i, j, rows_i, rows_j, features_i.points[rows_i], features_j.points[rows_j])

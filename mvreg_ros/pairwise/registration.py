@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.pairwise.confidence import inlier_confidence, inliers_worth
 from mvreg_ros.pairwise.evidence import counted, evidence_for, NAMES
+from mvreg_ros.pairwise.fine_registration import fine_registration
 from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.pairwise.matching import match
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
@@ -26,16 +27,18 @@ class PairwiseRegistration:
 
     psi_init: weights (M, K) of the correspondences (Eq. 4) for one or more motions, the best
     first. inlier_distance: metres within which a correspondence agrees with a pose. zeta: logits
-    of the confidence from the evidence for poses, see `evidence_for`. min_similarity: of matches.
-    refits: rounds in which the weights follow the residuals of the last pose, as psi_iter's do.
-    checked_inliers: poses with fewer are too weak to be used, and are not held against what the
-    sensors saw.
+    of the confidence from the evidence for poses, see `evidence_for`. min_similarity: of matches;
+    where fewer than `least_matches` reach it, as between fragments that were seen from far away,
+    the so many that are most alike are taken. refits: rounds in which the weights follow the
+    residuals of the last pose, as psi_iter's do. checked_inliers: poses with fewer are too weak to
+    be used, and are not held against what the sensors saw.
     """
 
     psi_init: Callable[[Correspondences], Tensor]
     inlier_distance: float
     zeta: Callable[[Tensor], Tensor] = counted
     min_similarity: float = -1.0
+    least_matches: int = 200
     refits: int = 3
     checked_inliers: int = 15
 
@@ -43,9 +46,9 @@ class PairwiseRegistration:
         self, i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures
     ) -> PairRegistration:
         """Return the T_i_j with most evidence; without any, the identity with confidence 0."""
-        pair = match(i, j, features_i, features_j, self.min_similarity)
+        pair = self.matches(i, j, features_i, features_j)
         raise_if_cancelled()
-        found = self.estimates(pair)
+        found = self.poses(pair, features_i, features_j)
         evidence = self.evidence(found, pair, features_i, features_j)
         if not len(evidence):
             return found[0]
@@ -53,6 +56,12 @@ class PairwiseRegistration:
         best = max(range(len(worth)), key=worth.__getitem__)
         return replace(found[best], evidence=worth[best],
                        confidence=float(inlier_confidence(worth[best])))
+
+    def matches(
+        self, i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures
+    ) -> Correspondences:
+        """Return the matches that a pose is looked for in."""
+        return match(i, j, features_i, features_j, self.min_similarity, self.least_matches)
 
     def evidence(
         self, found: list[PairRegistration], pair: Correspondences,
@@ -73,6 +82,15 @@ class PairwiseRegistration:
                 visibility(features_i, features_j, T, self.inlier_distance),
                 self.inlier_distance))
         return torch.stack(rows) if rows else torch.zeros(0, len(NAMES))
+
+    def poses(
+        self, pair: Correspondences, features_i: FragmentFeatures, features_j: FragmentFeatures
+    ) -> list[PairRegistration]:
+        """Return the estimates, those with inliers enough to the last centimetres."""
+        return [
+            replace(pose, T_i_j=fine_registration(
+                pose.T_i_j, pair, features_i, features_j, self.inlier_distance))
+            if pose.inliers >= self.checked_inliers else pose for pose in self.estimates(pair)]
 
     def estimates(self, pair: Correspondences) -> list[PairRegistration]:
         """Return the relative poses that correspondences support, the most inliers first."""

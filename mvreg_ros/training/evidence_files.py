@@ -12,7 +12,6 @@ from pathlib import Path
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.evaluation.metrics import relative_errors
 from mvreg_ros.methods.consistency import ConsistencyMethod
-from mvreg_ros.pairwise.matching import match
 from mvreg_ros.parallel import ordered_map
 from mvreg_ros.training.disturbance import disturbed
 from mvreg_ros.training.processes import own_share, wait_for_all
@@ -80,8 +79,8 @@ def compute_poses(
 
     def judge(job: Job) -> tuple[Tensor, Tensor]:
         i, j, truth = job
-        pair = match(0, 1, i, j, method.register_pair.min_similarity)
-        found = method.register_pair.estimates(pair)
+        pair = method.register_pair.matches(0, 1, i, j)
+        found = method.register_pair.poses(pair, i, j)
         evidence = method.register_pair.evidence(found, pair, i, j)
         right = torch.zeros(len(evidence))
         if truth is not None:

@@ -1,0 +1,101 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The last centimetres of a pair: its matches and its surfaces have to fit together.
+
+Matches are as coarse as the keypoints are dense; surfaces alone slide along walls (point to plane,
+Chen and Medioni, 1991). Gauss-Newton on the sum of both has neither fault.
+"""
+
+from __future__ import annotations
+
+from mvreg_ros.cancellation import raise_if_cancelled
+from mvreg_ros.pairwise.procrustes import residuals
+from mvreg_ros.types import Correspondences, FloatArray, FragmentFeatures
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+import torch
+
+# Inlier distances up to which surfaces are drawn to each other, round after round.
+DISTANCES = (1.5, 1.0, 1.0, 0.7)
+MIN_COSINE = 0.7  # between normals of one surface
+# Fewer points on common surfaces say nothing; more than so many say nothing new.
+MIN_POINTS, MAX_POINTS = 30, 2000
+
+
+def fine_registration(
+    T_i_j: FloatArray, pair: Correspondences, features_i: FragmentFeatures,
+    features_j: FragmentFeatures, inlier_distance: float,
+) -> FloatArray:
+    """
+    Return T_i_j (4, 4) improved; as it was where surfaces do not meet or draw it from its matches.
+
+    T_i_j: off by less than about an inlier distance (m).
+    """
+    points_i, normals_i = double(features_i.points), double(features_i.normals)
+    step = 1 + len(features_j.points) // MAX_POINTS
+    points_j, normals_j = double(features_j.points[::step]), double(features_j.normals[::step])
+    matched_i, matched_j = double(pair.points_i), double(pair.points_j)
+    tree = cKDTree(points_i)
+    T = T_i_j
+    for reach in DISTANCES:
+        raise_if_cancelled()
+        there, turned = moved(T, points_j), normals_j @ T[:3, :3].T
+        distance, nearest = tree.query(
+            there, distance_upper_bound=reach * inlier_distance, workers=1)
+        rows = np.flatnonzero(np.isfinite(distance))
+        rows = rows[(turned[rows] * normals_i[nearest[rows]]).sum(1) > MIN_COSINE]
+        if len(rows) < MIN_POINTS:
+            return T_i_j
+        n, p = normals_i[nearest[rows]], there[rows]
+        off = ((p - points_i[nearest[rows]]) * n).sum(1)
+        weight = step * biweight(distance[rows], reach * inlier_distance)
+        planes = np.concatenate([np.cross(p, n), n], 1)
+        q = moved(T, matched_j)
+        error = q - matched_i
+        agree = biweight(np.linalg.norm(error, axis=1), inlier_distance)
+        identities = np.broadcast_to(np.eye(3), (len(q), 3, 3))
+        points = np.concatenate([-cross_matrices(q), identities], 2)
+        weighted = planes * weight[:, None]
+        H = weighted.T @ planes + np.einsum('k,kai,kaj->ij', agree, points, points)
+        g = weighted.T @ off + np.einsum('k,kai,ka->i', agree, points, error)
+        T = exponential(-np.linalg.lstsq(H, g, rcond=None)[0]) @ T
+    before, after = (inliers(each, pair, inlier_distance) for each in (T_i_j, T))
+    return T if 2 * after >= before else T_i_j
+
+
+def inliers(T_i_j: FloatArray, pair: Correspondences, distance: float) -> int:
+    """Return how many matches agree with a pose within a distance, metres."""
+    T = torch.from_numpy(T_i_j).to(pair.points_i)
+    return int((residuals(T, pair.points_j, pair.points_i) < distance).sum())
+
+
+def biweight(residual: FloatArray, reach: float) -> FloatArray:
+    """Return weights that fall from 1 to 0 where the residual reaches `reach`."""
+    return np.clip(1 - np.square(residual / reach), 0, None)
+
+
+def moved(T: FloatArray, points: FloatArray) -> FloatArray:
+    """Return the points (N, 3) moved by T (4, 4)."""
+    return points @ T[:3, :3].T + T[:3, 3]
+
+
+def cross_matrices(v: FloatArray) -> FloatArray:
+    """Return (N, 3, 3), with which v x w is a product, of v (N, 3)."""
+    x, y, z = v.T
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
+
+
+def exponential(twist: FloatArray) -> FloatArray:
+    """Return the motion (4, 4) of a rotation vector (rad) and a translation (m), (6,)."""
+    T = np.eye(4)
+    T[:3, :3] = Rotation.from_rotvec(twist[:3]).as_matrix()
+    T[:3, 3] = twist[3:]
+    return T
+
+
+def double(x: torch.Tensor) -> FloatArray:
+    """Return a tensor as float64 on the CPU, where what is small and delicate is done."""
+    return x.cpu().numpy().astype(np.float64)
