@@ -18,7 +18,7 @@ squared Mahalanobis distance, which is 5.3 where the covariances are exact.
 from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from mvreg_ros.evaluation.tables import number
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.multiview.se3 import ROTATION_FIRST
+from mvreg_ros.pairs.ranking import Pair
 from mvreg_ros.types import FloatArray, FragmentFeatures, InputError, no_progress, Progress
 import numpy as np
 from scipy.optimize import minimize
@@ -50,11 +51,11 @@ class GraphRegistration(RecordingRegistration):
     graph: Synchronization
 
     def solve(
-        self, features: Sequence[FragmentFeatures], watch: Stopwatch,
-        progress: Progress = no_progress,
+        self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],
+        watch: Stopwatch, progress: Progress = no_progress,
     ) -> Synchronization:
         """Return the pose graph, and keep it."""
-        self.graph = super().solve(features, watch, progress)
+        self.graph = super().solve(features, neighbors, watch, progress)
         return self.graph
 
 

@@ -138,9 +138,9 @@ def test_progress_is_told_and_can_cancel(weights: Path) -> None:
     assert list(dict.fromkeys(step[0] for step in steps)) == [
         'features', 'pairs', 'synchronization']
     for stage in ('features', 'pairs', 'synchronization'):
-        done = [step[1] for step in steps if step[0] == stage]
-        assert done == list(range(1, len(done) + 1))
-        assert {step[2] for step in steps if step[0] == stage} == {len(done)}
+        begin, *told = [step for step in steps if step[0] == stage]
+        assert begin == (stage, 0, 1)
+        assert told == [(stage, done, len(told)) for done in range(1, len(told) + 1)]
 
     def cancel(stage: str, done: int, total: int) -> None:
         if stage == 'synchronization':
