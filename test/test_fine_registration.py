@@ -35,8 +35,8 @@ def two_views(
     seen = places + rng.normal(0, noise, places.shape)
 
     def features(points: FloatArray, normals: FloatArray) -> FragmentFeatures:
-        return FragmentFeatures(*(torch.from_numpy(x).float() for x in (
-            points, normals, np.eye(len(points), 2), np.zeros(3))))
+        xyz, facing = (torch.from_numpy(x).float() for x in (points, normals))
+        return FragmentFeatures(xyz, facing, torch.eye(len(xyz), 2), torch.zeros(3))
 
     rows = torch.arange(matches)
     return (
