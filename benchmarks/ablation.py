@@ -59,8 +59,9 @@ VARIANTS: dict[str, Callable[[int, Edges], Synchronization]] = {
     'spanning tree alone': variant(irls=replace(IrlsConfig(), iterations=0)),
     'tree, 1 / (1 + r/b) (Eq. 14)': variant(irls=replace(IrlsConfig(), power=1.0)),
     'tree, 1 / (1 + (r/b)^2)': variant(),
+    'the same, b = 0.15': variant(irls=replace(IrlsConfig(), scale=0.15, inlier=2.0)),
     'tree, 1 / (1 + (r/b)^4)': variant(irls=replace(IrlsConfig(), power=4.0)),
-    'the same without triplet support': variant(support_weight=0.0),
+    'tree, 1 / (1 + (r/b)^2), without triplet support': variant(support_weight=0.0),
 }
 # Edges with the confidence that nothing is learned for.
 COUNTED = 'tree, 1 / (1 + (r/b)^2), inliers counted'
