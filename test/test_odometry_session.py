@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-EVERY = 3  # of the fragments of a walk, so that they hardly overlap
+COUNT, EVERY = 12, 2  # fragments of a walk, and which are left, so that they hardly overlap
+IMAGES = 4
 LENGTH_DRIFT, TURN_DRIFT = 0.02, 0.02  # of a metre, and rad of a radian or a metre
 
 
@@ -53,14 +54,14 @@ class Walk:
 
 @pytest.fixture(scope='module')
 def walked() -> Walk:
-    """Return eight fragments of a walk through three rooms."""
-    world = build_world(seed=0, rooms=3, fragments=24)
+    """Return six fragments, of a few images each, of a walk through a room."""
+    world = build_world(seed=6, rooms=1, fragments=COUNT)
     fragments = []
-    for k in range(0, 24, EVERY):
+    for k in range(0, COUNT, EVERY):
         rng = np.random.default_rng(world.chance[k])
-        poses = world.T_world_camera[k]
+        poses = world.T_world_camera[k, :IMAGES]
         odometry = drifting(rng, np.linalg.inv(poses[0]) @ poses)
-        points = fuse(world.images(k, rng), odometry, world.sensor.camera)
+        points = fuse(world.images(k, rng, IMAGES), odometry, world.sensor.camera)
         fragments.append(Fragment(points, stamp_ns=k + 1))
     pipeline = MultiviewRegistration.from_pretrained(
         voxel_size=0.06, features='fpfh', device='cpu')
@@ -84,13 +85,11 @@ def odometry(walked: Walk, worse: float = 1.0, carried: int | None = None) -> np
 
 
 def test_odometry_joins_what_registration_leaves_in_parts(walked: Walk) -> None:
-    right, wrong = walked.right(walked.without)
-    assert wrong == 0
-    assert right < 7
+    assert walked.right(walked.without) == (2, 0)
     assert not walked.without.placed.all()
     found = walked.register(odometry(walked))
     assert found.placed.all()
-    assert walked.right(found) == (28, 0)
+    assert walked.right(found) == (15, 0)
     assert set(found.edges.reason[found.edges.inliers == 0]) == {'odometry'}
     assert np.isfinite(found.covariances).all()
 
@@ -102,7 +101,7 @@ def test_a_drift_ten_times_as_bad_changes_nothing(walked: Walk) -> None:
     assert walked.right(found) == walked.right(walked.without)
 
 
-@pytest.mark.parametrize('carried', [2, 4, 6])
+@pytest.mark.parametrize('carried', [2, 3, 4])
 def test_a_robot_that_was_carried_away_does_no_harm(walked: Walk, carried: int) -> None:
     right, wrong = walked.right(walked.register(odometry(walked, carried=carried)))
     assert wrong == 0

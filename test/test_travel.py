@@ -71,7 +71,8 @@ def test_where_no_sensor_knows_the_way_between_sensors_counts() -> None:
     found = way([0.0, 1.0, 2.0, 3.0], 'LLRR', MOUNTS)
     between = np.array([np.hypot(0.5, 1.2), np.linalg.norm(Rotation.from_matrix(
         MOUNTS['L'][:3, :3].T @ MOUNTS['R'][:3, :3]).as_rotvec())])
-    np.testing.assert_allclose(np.diff(found, axis=0), [[0.5, 0], between, [0.5, 0]], atol=1e-6)
+    expected_steps = np.stack([[0.5, 0.0], between, [0.5, 0.0]])
+    np.testing.assert_allclose(np.diff(found, axis=0), expected_steps, atol=1e-6)
 
 
 def test_without_a_clock_what_comes_first_is_first() -> None:

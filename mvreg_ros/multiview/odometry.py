@@ -17,7 +17,7 @@ import numpy as np
 @dataclass(frozen=True)
 class OdometryConfig:
     """
-    How far odometry is believed, in standard deviations.
+    How far good odometry is believed, in standard deviations; worse is found by `error_scale`.
 
     distance (m), angle (rad): without any motion. distance_per_metre, angle_per_metre: of the way
     of the sensor. angle_per_radian: of its turns. confidence: c_local of an edge of odometry.
@@ -26,12 +26,12 @@ class OdometryConfig:
 
     distance: float = 0.03
     angle: float = 0.02
-    distance_per_metre: float = 0.05
-    angle_per_metre: float = 0.02
-    angle_per_radian: float = 0.05
+    distance_per_metre: float = 0.025
+    angle_per_metre: float = 0.01
+    angle_per_radian: float = 0.025
     confidence: float = 0.5
-    maximum_distance: float = 0.3
-    maximum_angle: float = 0.1
+    maximum_distance: float = 0.25
+    maximum_angle: float = 0.08
 
 
 class Track:

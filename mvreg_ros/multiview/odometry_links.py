@@ -43,7 +43,7 @@ class LinkConfig:
     """
 
     gate: float = 22.5
-    max_drift: float = 1.5
+    max_drift: float = 2.5
     doubtful: float = 9.0
     precise: float = 0.5
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
