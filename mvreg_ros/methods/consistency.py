@@ -55,24 +55,27 @@ class ConsistencyMethod:
         min_confidence: float, watch: Stopwatch, progress: Progress, cache: Cache,
     ) -> Synchronization:
         """Return the poses of described fragments, see `Method`."""
-        def synchronized() -> Synchronization:
-            found.sort(key=lambda pair: (pair.i, pair.j))
-            return synchronize(
-                len(features), Edges.of(found), min_confidence,
-                PoseGraphConfig.for_voxel_size(self.voxel_size))
-
         with watch('pairs'):
             selection = self.selection(features, neighbors)
             found = self.register_pairs(features, selection.first(), progress, cache)
             for _ in range(selection.rounds):
-                pairs = selection.further(synchronized())
+                graph = self.synchronized(len(features), found, min_confidence)
+                pairs = selection.further(graph)
                 if not pairs:
                     break
                 found += self.register_pairs(features, pairs, after(len(found), progress), cache)
         with watch('synchronization'):
-            graph = synchronized()
+            graph = self.synchronized(len(features), found, min_confidence)
             progress('synchronization', 1, 1)
         return graph
+
+    def synchronized(
+        self, count: int, found: Sequence[PairRegistration], min_confidence: float
+    ) -> Synchronization:
+        """Return the poses of `count` fragments; the order of the pairs does not matter."""
+        edges = Edges.of(sorted(found, key=lambda pair: (pair.i, pair.j)))
+        return synchronize(
+            count, edges, min_confidence, PoseGraphConfig.for_voxel_size(self.voxel_size))
 
     def selection(
         self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair]

@@ -40,7 +40,7 @@ def method_from(parameters: Mapping[str, Value]) -> Method:
     Raises InputError for a device that does not exist, weights that cannot be used, or choices
     that do not go together.
     """
-    method = any_pairs_method(parameters)
+    method = all_pairs_method(parameters)
     if parameters['pairs'] == 'auto':
         if not isinstance(method, ConsistencyMethod):
             raise InputError('method lmpcr registers all pairs: set pairs to all')
@@ -48,7 +48,7 @@ def method_from(parameters: Mapping[str, Value]) -> Method:
     return method
 
 
-def any_pairs_method(parameters: Mapping[str, Value]) -> Method:
+def all_pairs_method(parameters: Mapping[str, Value]) -> Method:
     """Return the method that registers all pairs; raises InputError as `method_from`."""
     device = select_device(str(parameters['device']))
     voxel_size = float(parameters['voxel_size'])

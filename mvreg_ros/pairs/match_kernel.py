@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.types import FloatArray, FragmentFeatures
 import numpy as np
 import torch
@@ -22,22 +23,25 @@ from torch.nn.functional import normalize
 EXPONENT = 5
 
 
-def nearest_words(descriptors: Tensor, words: Tensor) -> Tensor:
-    """Return (N,) the row of `words` (K, D) that each descriptor (N, D) is nearest to."""
-    return (descriptors @ words.T - words.square().sum(1) / 2).argmax(1)
-
-
 def aggregated(descriptors: Tensor, words: Tensor) -> Tensor:
-    """Return (K, D) the sum of what lies off each word, of unit length; zero for words unseen."""
-    word = nearest_words(descriptors, words)
+    """
+    Return (K, D) where descriptors (N, D) lie off each of the words (K, D) on the whole.
+
+    Of unit length; zero for a word that none of them belongs to.
+    """
+    word = (descriptors @ words.T - words.square().sum(1) / 2).argmax(1)
     off = torch.zeros_like(words).index_add_(0, word, descriptors - words[word])
     return normalize(off, dim=1)
 
 
 def likeness(features: Sequence[FragmentFeatures], words: Tensor) -> FloatArray:
     """Return (S, S) how alike described fragments are, at most one and usually much less."""
-    vectors = torch.stack([aggregated(f.descriptors.cpu(), words) for f in features])
+    vectors = []
+    for fragment in features:
+        raise_if_cancelled()
+        vectors.append(aggregated(fragment.descriptors.cpu(), words))
     total = torch.zeros(len(features), len(features))
-    for word in vectors.unbind(1):
+    for word in torch.stack(vectors).unbind(1):
+        raise_if_cancelled()
         total += (word @ word.T) ** EXPONENT
     return (total / len(words)).numpy().astype(np.float64)

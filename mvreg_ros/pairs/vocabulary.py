@@ -20,7 +20,6 @@ from mvreg_ros.types import InputError
 from mvreg_ros.weights.files import digest
 from safetensors import safe_open
 from safetensors.torch import save
-import torch
 from torch import Tensor
 
 FOLDER = Path(__file__).parent.parent / 'weights'
@@ -74,9 +73,10 @@ def words_for(features: str, phi: Mapping[str, Tensor]) -> Tensor:
     Raises InputError where the package has no words for it.
     """
     path = vocabulary_file(features)
-    vocabulary = load_vocabulary(path) if path.exists() else Vocabulary(torch.zeros(0, 0), '', '')
-    if not len(vocabulary.words) or vocabulary.phi != digest_of(phi):
-        raise InputError(
-            'pairs auto knows the descriptors of fpfh and of the weights in the package, no '
-            'others: set pairs to all')
-    return vocabulary.words
+    if path.exists():
+        vocabulary = load_vocabulary(path)
+        if vocabulary.phi == digest_of(phi):
+            return vocabulary.words
+    raise InputError(
+        'pairs auto knows the descriptors of fpfh and of the weights in the package, no others: '
+        'set pairs to all')
