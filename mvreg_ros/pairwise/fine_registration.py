@@ -20,6 +20,8 @@ import torch
 # Inlier distances up to which surfaces are drawn to each other, round after round.
 DISTANCES = (1.5, 1.0, 1.0, 0.7)
 MIN_COSINE = 0.7  # between normals of one surface
+# What a point on a surface counts beside a match: neighbours on one surface err in common.
+SURFACE_WEIGHT = 0.2
 # Fewer points on common surfaces say nothing; more than so many say nothing new.
 MIN_POINTS, MAX_POINTS = 30, 2000
 
@@ -50,7 +52,7 @@ def fine_registration(
             return T_i_j
         n, p = normals_i[nearest[rows]], there[rows]
         off = ((p - points_i[nearest[rows]]) * n).sum(1)
-        weight = step * biweight(distance[rows], reach * inlier_distance)
+        weight = SURFACE_WEIGHT * step * biweight(distance[rows], reach * inlier_distance)
         planes = np.concatenate([np.cross(p, n), n], 1)
         q = moved(T, matched_j)
         error = q - matched_i
