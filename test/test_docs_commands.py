@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from io import StringIO
@@ -26,7 +27,6 @@ from mvreg_ros.data.ply import encode_ply
 from mvreg_ros.node.interface import DEPTH_INPUT, INPUT, OUTPUTS, SERVICES, STATUS_TOPICS
 from mvreg_ros.node.registration_node import RegistrationNode
 from mvreg_ros.session.session import Session
-from mvreg_ros.types import Fragment
 from node_session import cloud_of, participant, views
 import pytest
 from rcl_interfaces.msg import Parameter as ParameterMessage
@@ -55,30 +55,25 @@ CHECKED_ONLY = {
 }
 PROGRAMS = {pattern.split()[0] for pattern in CHECKED_ONLY} | {'registration_node'}
 SHELL = blocks('bash')
-TOPICS = {each.name: each.type for each in (INPUT, DEPTH_INPUT, *OUTPUTS, *STATUS_TOPICS)}
+TOPICS = {each.name for each in (INPUT, DEPTH_INPUT, *OUTPUTS, *STATUS_TOPICS)}
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Go to a folder that has what the examples take for granted: clouds, a bag, a session."""
-    fragments = views(3)
-    clouds = [each.points / 4 for each in fragments]  # the voxels of the defaults fit those
+    # The voxels of the defaults fit clouds of this size.
+    fragments = [replace(each, points=each.points / 4) for each in views(3)]
     (tmp_path / 'scans').mkdir()
-    for k, cloud in enumerate(clouds):
-        (tmp_path / f'scans/{k}.ply').write_bytes(encode_ply(cloud))
-    for name, cloud in zip('ab', clouds, strict=False):
-        (tmp_path / f'{name}.ply').write_bytes(encode_ply(cloud))
-    lines = [' '.join(map(str, point)) for point in clouds[2].tolist()]
+    for name, k in (('scans/0', 0), ('scans/1', 1), ('scans/2', 2), ('a', 0), ('b', 1)):
+        (tmp_path / f'{name}.ply').write_bytes(encode_ply(fragments[k].points))
+    lines = [' '.join(map(str, point)) for point in fragments[2].points.tolist()]
     (tmp_path / 'c.pcd').write_text('\n'.join([
         'VERSION .7', 'FIELDS x y z', 'SIZE 4 4 4', 'TYPE F F F', 'COUNT 1 1 1',
         f'WIDTH {len(lines)}', 'HEIGHT 1', f'POINTS {len(lines)}', 'DATA ascii', *lines, '']))
-    small = [Fragment(
-        cloud, id=each.id, stamp_ns=each.stamp_ns, frame_id=each.frame_id, name=each.name)
-        for cloud, each in zip(clouds, fragments, strict=True)]
     write_bag(tmp_path / 'rosbag2_2026_05_01',
-              [('/robot/fragments', cloud_of(each)) for each in small])
+              [('/robot/fragments', cloud_of(each)) for each in fragments])
     stored = Session.create(tmp_path / '.ros/mvreg')
-    for fragment in small:
+    for fragment in fragments:
         stored.append(fragment)
     stored.close()
     monkeypatch.chdir(tmp_path)
