@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 import resource
 from shutil import copy
@@ -21,28 +20,7 @@ from mvreg_ros.session.stored import read_session
 from mvreg_ros.types import Fragment, InputError
 import numpy as np
 import pytest
-
-COUNT = 4
-
-
-def fragment(k: int) -> Fragment:
-    """Return a fragment with everything that a fragment can have."""
-    rng = np.random.default_rng(k)
-    points = rng.normal(size=(20 + k, 3)).astype(np.float32)
-    return Fragment(
-        points, id=k, stamp_ns=k * 1_000_000_007, frame_id=f'sensör "{k}"\n',
-        name=f'fragment_{k:04d}', sensor_origin=rng.normal(size=3).astype(np.float32),
-        T_map_fragment=rng.normal(size=(4, 4)) if k % 2 else None,
-        T_odom_fragment=None if k % 2 else rng.normal(size=(4, 4)), odometry_run=k // 2)
-
-
-def write_session(directory: Path, count: int = COUNT) -> Path:
-    """Write a session of `count` fragments and return its folder."""
-    session = Session.create(directory)
-    for k in range(count):
-        session.append(fragment(k))
-    session.close()
-    return session.folder
+from stored_session import COUNT, fragment, write_session
 
 
 def assert_same(found: list[Fragment], numbers: list[int]) -> None:
@@ -189,35 +167,6 @@ def test_an_entry_that_makes_no_sense_is_refused(tmp_path: Path, change: dict) -
     assert_same(content.fragments, list(range(COUNT)))
     assert [refusal.reason for refusal in content.refusals] == ['damaged']
     assert content.next_number == COUNT + 1
-
-
-def test_a_session_of_before_there_were_runs_has_one(tmp_path: Path) -> None:
-    folder = write_session(tmp_path)
-    header, *entries = read_journal(folder / 'journal.jsonl')
-    create_journal(folder / 'journal.jsonl', header)
-    for entry in entries:
-        append_entry(
-            folder / 'journal.jsonl', {k: entry[k] for k in entry if k != 'odometry_run'})
-    found = read_session(folder)
-    assert found.refusals == []
-    assert [each.odometry_run for each in found.fragments] == [0] * COUNT
-
-
-@pytest.mark.parametrize('name', ['T_map_fragment', 'T_odom_fragment'])
-def test_a_pose_that_no_registration_takes_is_dropped_and_its_fragment_kept(
-    tmp_path: Path, name: str,
-) -> None:
-    session = Session.create(tmp_path)
-    far = np.eye(4)
-    far[1, 3] = -1.1e4
-    session.append(replace(fragment(0), **{name: far}))
-    session.close()
-    found, = read_session(session.folder).fragments
-    assert getattr(found, name) is None
-    np.testing.assert_array_equal(found.points, fragment(0).points)
-    refusal, = read_session(session.folder).refusals
-    assert refusal.reason == 'too_far'
-    assert f'line 2, is kept without its {name}, which is more' in str(refusal)
 
 
 def test_what_cannot_be_written_is_refused_and_the_session_stays_as_it_was(
