@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 import time
@@ -73,8 +74,11 @@ def main() -> None:
             features=name, weights=args.weights)
         method = registration.method
         assert isinstance(method, ConsistencyMethod)
+        register = method.register_pair
         kinds: dict[str, Match] = {
-            f'{name}, all': match, f'{name}, used': method.register_pair.matches}
+            f'{name}, all': match,
+            f'{name}, used': partial(
+                match, min_similarity=register.min_similarity, least=register.least_matches)}
         rows: dict[tuple[str, str], list[float]] = {}
         seconds, keypoints = [], []
         for scene in scenes:

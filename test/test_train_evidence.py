@@ -16,7 +16,6 @@ from mvreg_ros.features.cylinder_network import CylinderConfig
 from mvreg_ros.features.descriptor import FpfhDescriptor
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.methods.consistency import ConsistencyMethod
-from mvreg_ros.pairwise.matching import match
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.training.config import as_config
 from mvreg_ros.training.evidence import EvidenceStage, EvidenceStageConfig
@@ -73,8 +72,7 @@ def test_labels_of_poses_by_brute_force(folder: Path) -> None:
     features = described(method, scene, 1)
     expected = []
     for i, j in combinations(range(len(scene)), 2):
-        pair = match(0, 1, features[i], features[j])
-        poses = method.register_pair.poses(pair, features[i], features[j])
+        poses, _ = method.register_pair.poses(0, 1, features[i], features[j])
         truth = np.linalg.inv(scene.poses[i]) @ scene.poses[j]
         for pose in poses:
             if pose.inliers >= method.register_pair.checked_inliers:

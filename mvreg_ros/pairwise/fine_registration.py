@@ -52,11 +52,11 @@ def fine_registration(
             return T_i_j
         n, p = normals_i[nearest[rows]], there[rows]
         off = ((p - points_i[nearest[rows]]) * n).sum(1)
-        weight = SURFACE_WEIGHT * step * biweight(distance[rows], reach * inlier_distance)
+        weight = SURFACE_WEIGHT * step * residual_weights(distance[rows], reach * inlier_distance)
         planes = np.concatenate([np.cross(p, n), n], 1)
         q = moved(T, matched_j)
         error = q - matched_i
-        agree = biweight(np.linalg.norm(error, axis=1), inlier_distance)
+        agree = residual_weights(np.linalg.norm(error, axis=1), inlier_distance)
         identities = np.broadcast_to(np.eye(3), (len(q), 3, 3))
         points = np.concatenate([-cross_matrices(q), identities], 2)
         weighted = planes * weight[:, None]
@@ -73,8 +73,8 @@ def inliers(T_i_j: FloatArray, pair: Correspondences, distance: float) -> int:
     return int((residuals(T, pair.points_j, pair.points_i) < distance).sum())
 
 
-def biweight(residual: FloatArray, reach: float) -> FloatArray:
-    """Return weights that fall from 1 to 0 where the residual reaches `reach`."""
+def residual_weights(residual: FloatArray, reach: float) -> FloatArray:
+    """Return weights that fall from 1 to 0 where the residual reaches `reach`, as psi_iter's."""
     return np.clip(1 - np.square(residual / reach), 0, None)
 
 

@@ -59,3 +59,15 @@ def match(
     rows_i, rows_j = rows_i[taken], rows_j[taken]
     return Correspondences(
         i, j, rows_i, rows_j, features_i.points[rows_i], features_j.points[rows_j])
+
+
+def similar(
+    pair: Correspondences, features_i: FragmentFeatures, features_j: FragmentFeatures,
+    min_similarity: float,
+) -> Correspondences:
+    """Return the matches whose descriptors have that cosine at least."""
+    rows_i, rows_j = pair.rows_i, pair.rows_j
+    alike = (features_i.descriptors[rows_i] * features_j.descriptors[rows_j]).sum(1)
+    taken = alike >= min_similarity
+    return Correspondences(
+        pair.i, pair.j, rows_i[taken], rows_j[taken], pair.points_i[taken], pair.points_j[taken])

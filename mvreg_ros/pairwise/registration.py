@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.pairwise.confidence import inlier_confidence, inliers_worth
 from mvreg_ros.pairwise.evidence import counted, evidence_for, NAMES
-from mvreg_ros.pairwise.fine_registration import fine_registration
+from mvreg_ros.pairwise.fine_registration import fine_registration, inliers
 from mvreg_ros.pairwise.information import correspondence_information
-from mvreg_ros.pairwise.matching import match
+from mvreg_ros.pairwise.matching import match, similar
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
 from mvreg_ros.pairwise.visibility import visibility
-from mvreg_ros.types import Correspondences, FragmentFeatures, PairRegistration
+from mvreg_ros.types import Correspondences, FloatArray, FragmentFeatures, PairRegistration
 import torch
 from torch import Tensor
 
@@ -27,11 +27,12 @@ class PairwiseRegistration:
 
     psi_init: weights (M, K) of the correspondences (Eq. 4) for one or more motions, the best
     first. inlier_distance: metres within which a correspondence agrees with a pose. zeta: logits
-    of the confidence from the evidence for poses, see `evidence_for`. min_similarity: of matches;
-    where fewer than `least_matches` reach it, as between fragments that were seen from far away,
-    the so many that are most alike are taken. refits: rounds in which the weights follow the
-    residuals of the last pose, as psi_iter's do. checked_inliers: poses with fewer are too weak to
-    be used, and are not held against what the sensors saw.
+    of the confidence from the evidence for poses, see `evidence_for`. min_similarity: of matches
+    that count as evidence. least_matches: where fewer are so similar, as between fragments that
+    were seen from far away, a pose is looked for in the so many that are most alike. refits:
+    rounds in which the weights follow the residuals of the last pose, as psi_iter's do.
+    checked_inliers: poses with fewer are too weak to be used, and are not held against what the
+    sensors saw.
     """
 
     psi_init: Callable[[Correspondences], Tensor]
@@ -46,10 +47,7 @@ class PairwiseRegistration:
         self, i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures
     ) -> PairRegistration:
         """Return the T_i_j with most evidence; without any, the identity with confidence 0."""
-        pair = self.matches(i, j, features_i, features_j)
-        raise_if_cancelled()
-        found = self.poses(pair, features_i, features_j)
-        evidence = self.evidence(found, pair, features_i, features_j)
+        found, evidence = self.poses(i, j, features_i, features_j)
         if not len(evidence):
             return found[0]
         worth = [inliers_worth(logit) for logit in self.zeta(evidence).tolist()]
@@ -57,17 +55,40 @@ class PairwiseRegistration:
         return replace(found[best], evidence=worth[best],
                        confidence=float(inlier_confidence(worth[best])))
 
-    def matches(
+    def poses(
         self, i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures
-    ) -> Correspondences:
-        """Return the matches that a pose is looked for in."""
-        return match(i, j, features_i, features_j, self.min_similarity, self.least_matches)
+    ) -> tuple[list[PairRegistration], Tensor]:
+        """Return poses T_i_j and (M, C) what speaks for the first M, those with inliers enough."""
+        pair = match(i, j, features_i, features_j, self.min_similarity, self.least_matches)
+        raise_if_cancelled()
+        alike = similar(pair, features_i, features_j, self.min_similarity)
+        found = [self.fine(pose, pair, alike, features_i, features_j)
+                 for pose in self.estimates(pair)]
+        # The order of the weak ones stays: all matches tell more about these than the similar few.
+        found.sort(key=lambda pose: -max(pose.inliers, self.checked_inliers - 1))
+        return found, self.evidence(found, alike, features_i, features_j)
+
+    def fine(
+        self, pose: PairRegistration, pair: Correspondences, alike: Correspondences,
+        features_i: FragmentFeatures, features_j: FragmentFeatures,
+    ) -> PairRegistration:
+        """Return an estimate to the last centimetres, with its inliers among similar matches."""
+        if not pose.inliers:
+            return pose
+        T_i_j = pose.T_i_j
+        if pose.inliers >= self.checked_inliers:
+            T_i_j = fine_registration(T_i_j, pair, features_i, features_j, self.inlier_distance)
+        count = inliers(T_i_j, alike, self.inlier_distance)
+        return replace(
+            pose, T_i_j=T_i_j, inliers=count, evidence=float(count),
+            confidence=float(inlier_confidence(count)),
+            information=self.information(torch.from_numpy(T_i_j), *doubles(pair)))
 
     def evidence(
         self, found: list[PairRegistration], pair: Correspondences,
         features_i: FragmentFeatures, features_j: FragmentFeatures,
     ) -> Tensor:
-        """Return (M, C) what speaks for the first M poses, those with inliers enough."""
+        """Return (M, C) what the pair's matches say for the first M poses."""
         rows = []
         for k, pose in enumerate(found):
             if pose.inliers < self.checked_inliers:
@@ -83,22 +104,10 @@ class PairwiseRegistration:
                 self.inlier_distance))
         return torch.stack(rows) if rows else torch.zeros(0, len(NAMES))
 
-    def poses(
-        self, pair: Correspondences, features_i: FragmentFeatures, features_j: FragmentFeatures
-    ) -> list[PairRegistration]:
-        """Return the estimates, those with inliers enough to the last centimetres."""
-        return [
-            replace(pose, T_i_j=fine_registration(
-                pose.T_i_j, pair, features_i, features_j, self.inlier_distance))
-            if pose.inliers >= self.checked_inliers else pose for pose in self.estimates(pair)]
-
     def estimates(self, pair: Correspondences) -> list[PairRegistration]:
         """Return the relative poses that correspondences support, the most inliers first."""
-        # What is small and delicate is done on the CPU in double precision.
-        weights, source, target = (
-            x.to('cpu', torch.float64) for x in (self.psi_init(pair), pair.points_j, pair.points_i)
-        )
-        found = [self.estimate(pair, w, source, target) for w in weights]
+        weights = self.psi_init(pair).to('cpu', torch.float64)
+        found = [self.estimate(pair, w, *doubles(pair)) for w in weights]
         return sorted(found, key=lambda pose: -pose.inliers)
 
     def estimate(
@@ -110,13 +119,21 @@ class PairwiseRegistration:
             weights = psi_iter(residuals(T, source, target), self.inlier_distance) * valid
             T, valid = weighted_procrustes(source, target, weights)
         agree = residuals(T, source, target) < self.inlier_distance
-        inliers = int((agree & valid).sum())
-        # A correspondence is as exact as the keypoints are dense, half the inlier distance.
-        information = correspondence_information(source, weights, self.inlier_distance / 2)
+        count = int((agree & valid).sum())
         return PairRegistration(
-            pair.i, pair.j, T.numpy(), inliers, float(inliers),
-            float(inlier_confidence(inliers)), information.numpy(),
-        )
+            pair.i, pair.j, T.numpy(), count, float(count), float(inlier_confidence(count)),
+            float(valid) * self.information(T, source, target))
+
+    def information(self, T: Tensor, source: Tensor, target: Tensor) -> FloatArray:
+        """Return (6, 6) what the matches tell about a pose."""
+        weights = psi_iter(residuals(T, source, target), self.inlier_distance)
+        # A correspondence is as exact as the keypoints are dense, half the inlier distance.
+        return correspondence_information(source, weights, self.inlier_distance / 2).numpy()
+
+
+def doubles(pair: Correspondences) -> tuple[Tensor, Tensor]:
+    """Return the points of j and of i: what is small and delicate is done on the CPU, exactly."""
+    return (pair.points_j.to('cpu', torch.float64), pair.points_i.to('cpu', torch.float64))
 
 
 def psi_iter(residual: Tensor, inlier_distance: float) -> Tensor:

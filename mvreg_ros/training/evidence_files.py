@@ -79,9 +79,7 @@ def compute_poses(
 
     def judge(job: Job) -> tuple[Tensor, Tensor]:
         i, j, truth = job
-        pair = method.register_pair.matches(0, 1, i, j)
-        found = method.register_pair.poses(pair, i, j)
-        evidence = method.register_pair.evidence(found, pair, i, j)
+        found, evidence = method.register_pair.poses(0, 1, i, j)
         right = torch.zeros(len(evidence))
         if truth is not None:
             for k, pose in enumerate(found[:len(evidence)]):
