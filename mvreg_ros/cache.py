@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 import json
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from mvreg_ros import __version__
 from mvreg_ros.device import select_device
 from mvreg_ros.native.library import native_kernel
 from mvreg_ros.parameters import Value
@@ -19,7 +19,7 @@ import torch
 
 Computed = TypeVar('Computed', FragmentFeatures, PairRegistration)
 
-# Those that features and pairs depend on, besides weights and device.
+# Those that features and pairs depend on, besides weights, device and code.
 PARAMETERS = ('method', 'features', 'sparse_engine', 'voxel_size')
 
 
@@ -66,8 +66,17 @@ def method_key(parameters: Mapping[str, Value], weights: Path) -> str:
     return json.dumps([
         *(parameters[name] for name in PARAMETERS), str(select_device(str(parameters['device']))),
         sha256(weights.read_bytes()).hexdigest(), native_kernel().library is not None,
-        __version__, torch.__version__,
+        code_digest(Path(__file__).parent), torch.__version__,
     ])
+
+
+@lru_cache
+def code_digest(package: Path) -> str:
+    """Return a digest of a package's code: what it computes may change without its version."""
+    digest = sha256()
+    for path in sorted(path for path in package.rglob('*') if path.suffix in ('.py', '.c')):
+        digest.update(f'{path.relative_to(package).as_posix()}\n'.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def features_key(method: str, fragment: Fragment) -> str:

@@ -16,7 +16,7 @@ import signal
 import sqlite3
 
 from mvreg_ros import MultiviewRegistration
-from mvreg_ros.cache import Cache, MemoryCache
+from mvreg_ros.cache import Cache, code_digest, MemoryCache
 from mvreg_ros.session import cache as session_cache
 from mvreg_ros.session.cache import SessionCache
 from mvreg_ros.types import Fragment, Registration, RegistrationCancelled
@@ -52,6 +52,17 @@ def pipeline(cache: Cache | None = None, **parameters: object) -> MultiviewRegis
     for name in {'descriptor', 'register_pair'} & vars(result.method).keys():
         setattr(result.method, name, Counting(getattr(result.method, name)))
     return result
+
+
+def test_another_code_has_another_key(tmp_path: Path) -> None:
+    """What was computed before an update is not taken for what is computed after it."""
+    digests = []
+    for version, text in (('a', 'x = 1'), ('b', 'x = 2'), ('c', 'x = 1')):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / 'part.py').write_text(text)
+        (tmp_path / version / 'notes.txt').write_text(version)
+        digests.append(code_digest(tmp_path / version))
+    assert digests[0] == digests[2] != digests[1]
 
 
 def calls(registration: MultiviewRegistration) -> tuple[int, int]:
