@@ -10,10 +10,12 @@ from depth_camera import flight, Robot
 from mvreg_ros.node.fragment_buffer import FragmentBuffer
 from mvreg_ros.node.retry_queue import HELD, RetryQueue
 from mvreg_ros.refusal import Refusal
+from mvreg_ros.session.stored import read_session
 from mvreg_ros.types import Fragment
 from node_session import directory, session
 import numpy as np
 import pytest
+from stored_session import files_limited_to
 
 FLIGHT = flight(8)
 POINTS = np.zeros((1, 3), np.float32)
@@ -67,6 +69,26 @@ def test_what_is_refused_for_good_does_not_hold_up_the_others(place: Path) -> No
     assert [each.stamp_ns for each in buffer.fragments] == [1, 2]
     assert [refusal.reason for refusal in refusals] == ['stamp_repeated']
     buffer.close()
+
+
+def test_tries_that_fail_leave_nothing_on_the_disk(place: Path) -> None:
+    place.unlink()
+    buffer = FragmentBuffer(lambda fragment: fragment, 0.1, place)
+    queue = RetryQueue(buffer.add, print)
+    with files_limited_to(10):  # folders can be made, and the journal cannot
+        queue.put(fragment(1))
+        assert not queue.retry() and list(place.iterdir()) == []
+    assert queue.retry()
+    folder, = place.iterdir()
+    journal = folder / 'journal.jsonl'
+    away = journal.rename(place / 'away')  # points can be written, and the journal cannot
+    queue.put(fragment(2))
+    assert not queue.retry()
+    assert [file.name for file in (folder / 'fragments').iterdir()] == ['000000.ply']
+    away.rename(journal)
+    assert queue.retry() and queue.problem is None
+    buffer.close()
+    assert [each.stamp_ns for each in read_session(folder).fragments] == [1, 2]
 
 
 def test_what_waits_is_forgotten_with_its_session(place: Path) -> None:

@@ -7,9 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-import resource
 from shutil import copy
-import signal
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +18,7 @@ from mvreg_ros.session.stored import read_session
 from mvreg_ros.types import Fragment, InputError
 import numpy as np
 import pytest
-from stored_session import COUNT, fragment, write_session
+from stored_session import COUNT, files_limited_to, fragment, write_session
 
 
 def assert_same(found: list[Fragment], numbers: list[int]) -> None:
@@ -172,22 +170,16 @@ def test_an_entry_that_makes_no_sense_is_refused(tmp_path: Path, change: dict) -
 def test_what_cannot_be_written_is_refused_and_the_session_stays_as_it_was(
     tmp_path: Path,
 ) -> None:
-    """A limit on the size of files is a disk that is full for this process."""
     folder = write_session(tmp_path)
     journal = folder / 'journal.jsonl'
     before = journal.read_bytes()
     session = Session(folder)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        for size in (10, len(before), len(before) + 100):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-            with pytest.raises(Refusal, match=r'disk: .*cannot be written.*; free or mend'):
-                session.append(fragment(COUNT))
-            assert journal.read_bytes() == before
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    for size in (10, len(before), len(before) + 100):
+        with files_limited_to(size), pytest.raises(
+                Refusal, match=r'disk: .*cannot be written.*; free or mend'):
+            session.append(fragment(COUNT))
+        assert journal.read_bytes() == before
+        assert len(list((folder / 'fragments').iterdir())) == COUNT
     session.append(fragment(COUNT))
     session.close()
     assert_same(read_session(folder).fragments, list(range(COUNT + 1)))

@@ -3,11 +3,12 @@
 """
 Numbered sessions in a folder: accepted fragments outlive the process, the power and full disks.
 
-Nothing is ever deleted or written over.
+Nothing that was accepted is ever deleted or written over.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 import fcntl
 import os
 from pathlib import Path
@@ -63,15 +64,19 @@ class Session:
         """
         Open a new session in `directory`, which is made with its parents if need be.
 
-        Raises Refusal where that cannot be written.
+        Raises Refusal where that cannot be written; nothing is left of it then.
         """
         try:
             make_folder(directory, exist_ok=True)
             folder = _new_folder(directory)
-            make_folder(folder / FRAGMENTS)
+            try:
+                make_folder(folder / FRAGMENTS)
+                begin(folder)
+            except (OSError, Refusal):
+                _remove_empty(folder)
+                raise
         except OSError as error:
             raise Refusal('disk', f'{directory} cannot be written, {error.strerror}') from error
-        begin(folder)
         return cls(folder)
 
     @property
@@ -128,6 +133,14 @@ def _new_folder(directory: Path) -> Path:
             return folder
         except FileExistsError:
             number += 1
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of a session that could not begin, if nothing is in it."""
+    if not is_session(folder):
+        for made in (folder / FRAGMENTS, folder):
+            with suppress(OSError):
+                made.rmdir()
 
 
 def expanded(directory: str) -> Path:

@@ -10,7 +10,7 @@ How fragments are stored in the folder of a session.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -67,18 +67,24 @@ def store(folder: Path, number: int, fragment: Fragment) -> None:
     """
     Write a fragment under a number that was not used before and return when it is on the disk.
 
-    Raises Refusal where it cannot be written; it is not in the session then.
+    Raises Refusal where it cannot be written; it is not in the session then, and leaves no file.
     """
+    path = _points_file(folder, number)
     with _writing():
-        write_atomic(_points_file(folder, number), encode_ply(fragment.points))
-        append_entry(folder / JOURNAL, {
-            'number': number, 'points': _checksum(fragment.points),
-            'stamp_ns': fragment.stamp_ns, 'frame_id': fragment.frame_id,
-            'sensor_origin': fragment.sensor_origin.tolist(),
-            'T_map_fragment': _rows(fragment.T_map_fragment),
-            'T_odom_fragment': _rows(fragment.T_odom_fragment),
-            'odometry_run': fragment.odometry_run,
-        })
+        write_atomic(path, encode_ply(fragment.points))
+        try:
+            append_entry(folder / JOURNAL, {
+                'number': number, 'points': _checksum(fragment.points),
+                'stamp_ns': fragment.stamp_ns, 'frame_id': fragment.frame_id,
+                'sensor_origin': fragment.sensor_origin.tolist(),
+                'T_map_fragment': _rows(fragment.T_map_fragment),
+                'T_odom_fragment': _rows(fragment.T_odom_fragment),
+                'odometry_run': fragment.odometry_run,
+            })
+        except InputError:
+            with suppress(OSError):
+                path.unlink()  # or each new try would leave one more
+            raise
 
 
 def read_session(folder: Path) -> Content:
