@@ -19,6 +19,9 @@ from mvreg_ros.types import Correspondences, FloatArray, FragmentFeatures, PairR
 import torch
 from torch import Tensor
 
+# Fewer similar matches than a motion has directions to fix say nothing of it.
+LEAST_EVIDENCE = 3
+
 
 @dataclass(frozen=True)
 class PairwiseRegistration:
@@ -62,47 +65,49 @@ class PairwiseRegistration:
         pair = match(i, j, features_i, features_j, self.min_similarity, self.least_matches)
         raise_if_cancelled()
         alike = similar(pair, features_i, features_j, self.min_similarity)
-        found = [self.fine(pose, pair, alike, features_i, features_j)
-                 for pose in self.estimates(pair)]
-        # The order of the weak ones stays: all matches tell more about these than the similar few.
-        found.sort(key=lambda pose: -max(pose.inliers, self.checked_inliers - 1))
-        return found, self.evidence(found, alike, features_i, features_j)
+        found = sorted(
+            (self.fine(pose, pair, alike, features_i, features_j)
+             for pose in self.estimates(pair)), key=lambda pose: -pose.inliers)
+        # The weak ones keep their order: all matches tell more of these than the similar few.
+        found.sort(key=self.weak)
+        rows = [self.evidence(pose, found, alike, features_i, features_j)
+                for pose in found if not self.weak(pose)]
+        return found, torch.stack(rows) if rows else torch.zeros(0, len(NAMES))
+
+    def weak(self, pose: PairRegistration) -> bool:
+        """Return whether too few matches agree with a pose to look further."""
+        return pose.inliers < self.checked_inliers or pose.evidence < LEAST_EVIDENCE
 
     def fine(
         self, pose: PairRegistration, pair: Correspondences, alike: Correspondences,
         features_i: FragmentFeatures, features_j: FragmentFeatures,
     ) -> PairRegistration:
-        """Return an estimate to the last centimetres, with its inliers among similar matches."""
+        """Return an estimate to the last centimetres; its evidence are the similar inliers."""
         if not pose.inliers:
             return pose
         T_i_j = pose.T_i_j
         if pose.inliers >= self.checked_inliers:
             T_i_j = fine_registration(T_i_j, pair, features_i, features_j, self.inlier_distance)
-        count = inliers(T_i_j, alike, self.inlier_distance)
+        count, similar_count = (
+            inliers(T_i_j, matches, self.inlier_distance) for matches in (pair, alike))
         return replace(
-            pose, T_i_j=T_i_j, inliers=count, evidence=float(count),
-            confidence=float(inlier_confidence(count)),
+            pose, T_i_j=T_i_j, inliers=count, evidence=float(similar_count),
+            confidence=float(inlier_confidence(similar_count)),
             information=self.information(torch.from_numpy(T_i_j), *doubles(pair)))
 
     def evidence(
-        self, found: list[PairRegistration], pair: Correspondences,
+        self, pose: PairRegistration, found: list[PairRegistration], alike: Correspondences,
         features_i: FragmentFeatures, features_j: FragmentFeatures,
     ) -> Tensor:
-        """Return (M, C) what the pair's matches say for the first M poses."""
-        rows = []
-        for k, pose in enumerate(found):
-            if pose.inliers < self.checked_inliers:
-                break
-            raise_if_cancelled()
-            rival = max((other.inliers for other in found[:k] + found[k + 1:]), default=0)
-            T = torch.from_numpy(pose.T_i_j)
-            rows.append(evidence_for(
-                pair, features_i, features_j, T,
-                residuals(T.to(pair.points_i), pair.points_j, pair.points_i),
-                rival / pose.inliers,
-                visibility(features_i, features_j, T, self.inlier_distance),
-                self.inlier_distance))
-        return torch.stack(rows) if rows else torch.zeros(0, len(NAMES))
+        """Return (C,) what speaks for a pose out of those found."""
+        raise_if_cancelled()
+        rival = max((other.inliers for other in found if other is not pose), default=0)
+        T = torch.from_numpy(pose.T_i_j)
+        return evidence_for(
+            alike, features_i, features_j, T,
+            residuals(T.to(alike.points_i), alike.points_j, alike.points_i),
+            rival / pose.inliers, visibility(features_i, features_j, T, self.inlier_distance),
+            self.inlier_distance)
 
     def estimates(self, pair: Correspondences) -> list[PairRegistration]:
         """Return the relative poses that correspondences support, the most inliers first."""
