@@ -12,7 +12,7 @@ from mvreg_ros.node.retry_queue import HELD, RetryQueue
 from mvreg_ros.refusal import Refusal
 from mvreg_ros.session.stored import read_session
 from mvreg_ros.types import Fragment
-from node_session import directory, session
+from node_session import directory, session, views
 import numpy as np
 import pytest
 from stored_session import files_limited_to
@@ -119,3 +119,14 @@ def test_a_node_keeps_what_it_has_fused_when_the_disk_is_well_again(
         node.until_status(fragments=2, problem='', refused_disk=refused)
         held = node.node._buffer.fragments
         assert [each.stamp_ns for each in held] == [FLIGHT[0].stamp_ns, FLIGHT[4].stamp_ns]
+    assert 'lost with this node' not in capfd.readouterr().err
+
+
+def test_a_node_that_ends_says_which_fragments_are_lost(
+    place: Path, capfd: pytest.CaptureFixture[str],
+) -> None:
+    with session('-p', directory(place), '-p', 'prior.frame:=odom') as node:
+        node.node._input._fused.put(views(1)[0])
+        capfd.readouterr()
+    assert ('lost with this node: 1 fragments fused from frames wait: disk: '
+            in capfd.readouterr().err)

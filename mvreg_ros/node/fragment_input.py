@@ -76,6 +76,12 @@ class FragmentInput:
         if self.odometry is not None:
             self.odometry.close_fragments(self._keep)
 
+    def stop(self) -> None:
+        """Keep what can be kept before the process ends, and say what is lost with it."""
+        self.complete()
+        if self._fused.problem is not None:
+            self._node.get_logger().error(f'lost with this node: {self._fused.problem.text}')
+
     def reset(self) -> None:
         """Forget clouds that are not yet in the buffer."""
         self._fused.clear()

@@ -78,7 +78,7 @@ class RegistrationNode(StoppableNode):
         """Cancel what runs; return whether it has ended within `timeout` seconds."""
         self._job.cancel()
         self._saving.cancel()
-        self._input.complete()
+        self._input.stop()
         self._buffer.close()
         return self._job.join(timeout / 2) and self._saving.join(timeout / 2)
 
