@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from mvreg_ros.register import MultiviewRegistration
 
+MOST = 10**6  # ids named; to take millions in would hold up the node for seconds
 IDS = re.compile(r'([0-9]{1,6})(?:-([0-9]{1,6}))?')
 
 
@@ -23,15 +24,19 @@ def parse_ids(text: str) -> frozenset[int]:
     """
     Return the ids that a text such as '3 7 12-15' names, with both ends of a range.
 
-    Raises InputError for a text of another form.
+    Raises InputError for a text of another form, and where it names too many.
     """
     ids: set[int] = set()
+    named = 0
     for word in text.replace(',', ' ').split():
         match = IDS.fullmatch(word)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
             raise InputError(
                 f'{word[:20]!r} is neither an id nor a range of ids: write such as 3 7 12-15')
+        named += last - first + 1
+        if named > MOST:
+            raise InputError(f'more than {MOST} ids are named: name each once')
         ids.update(range(first, last + 1))
     return frozenset(ids)
 

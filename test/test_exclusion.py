@@ -39,6 +39,12 @@ def test_what_names_no_ids_is_refused(text: str) -> None:
         parse_ids(f'0 {text}')
 
 
+@pytest.mark.parametrize('text', ['0-999999 0', '0-999999 ' * 200, '0-999999,' * 10**6])
+def test_more_ids_than_there_can_be_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match='more than 1000000 ids are named: name each once'):
+        parse_ids(text)
+
+
 @given(st.text() | st.text('0123456789- ,'))
 def test_any_text_names_ids_or_is_refused(text: str) -> None:
     try:
