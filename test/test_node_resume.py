@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from geometry_msgs.msg import PoseArray
@@ -13,6 +14,7 @@ from mvreg_ros.cli import main
 from mvreg_ros.node.interface import LATCHED
 from mvreg_ros.node.outputs import pose_message
 from mvreg_ros.session.journal import create_journal
+from mvreg_ros.session.session import Session as StoredSession
 from node_session import (
     cloud_of,
     computed,
@@ -24,6 +26,7 @@ from node_session import (
     VOXEL_SIZE,
     wait_for_work,
 )
+import numpy as np
 import pytest
 from std_srvs.srv import Trigger
 
@@ -119,6 +122,21 @@ def test_what_is_lost_is_said_and_the_rest_is_there(
         assert 'update mvreg_ros to go on with that session' in capfd.readouterr().err
         node.publish(FRAGMENTS[:1])
     assert (tmp_path / 'session_0002').is_dir()
+
+
+def test_a_fragment_without_its_far_pose_is_not_called_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str],
+) -> None:
+    far = np.eye(4)
+    far[1, 3] = -1.1e4
+    stored = StoredSession.create(tmp_path)
+    stored.append(replace(FRAGMENTS[0], T_odom_fragment=far))
+    stored.close()
+    with session('-p', directory(tmp_path)) as node:
+        node.until_status(fragments=1, refused_too_far=0)
+    log = capfd.readouterr().err
+    assert 'session: too_far: ' in log and 'is kept without its T_odom_fragment' in log
+    assert 'left out' not in log
 
 
 def test_a_disk_that_cannot_be_written_refuses_until_it_is_well(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mvreg_ros.session.journal import append_entry, create_journal, read_journal
 from mvreg_ros.session.session import Session
-from mvreg_ros.session.stored import read_session
+from mvreg_ros.session.stored import DroppedPose, read_session
 import numpy as np
 import pytest
 from stored_session import COUNT, fragment, write_session
@@ -40,5 +40,5 @@ def test_a_pose_that_no_registration_takes_is_dropped_and_its_fragment_kept(
     assert getattr(found, name) is None
     np.testing.assert_array_equal(found.points, fragment(0).points)
     refusal, = read_session(session.folder).refusals
-    assert refusal.reason == 'too_far'
+    assert isinstance(refusal, DroppedPose) and refusal.reason == 'too_far'
     assert f'line 2, is kept without its {name}, which is more' in str(refusal)

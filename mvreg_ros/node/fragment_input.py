@@ -16,6 +16,7 @@ from mvreg_ros.node.odometry import Odometry
 from mvreg_ros.node.retry_queue import RetryQueue
 from mvreg_ros.node.watchdog import Problem, Watchdog
 from mvreg_ros.refusal import CURES, Refusal
+from mvreg_ros.session.stored import DroppedPose
 from mvreg_ros.types import Fragment
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
@@ -91,8 +92,9 @@ class FragmentInput:
     def _resume(self) -> None:
         """Go on with the last session, and say what of it is lost."""
         for refusal in self._buffer.resume():
-            self._buffer.refused[refusal.reason] += 1
-            self._node.get_logger().warning(f'left out of the session: {refusal}')
+            if not isinstance(refusal, DroppedPose):
+                self._buffer.refused[refusal.reason] += 1
+            self._node.get_logger().warning(f'session: {refusal}')
         if self._buffer.session is not None:
             self._node.get_logger().info(
                 f'going on with the {len(self._buffer.fragments)} fragments of '

@@ -32,12 +32,16 @@ STAMPS = range(2**31 * 1_000_000_000)  # nanoseconds that a ROS stamp can hold
 RUNS = range(2**31)
 
 
+class DroppedPose(Refusal):
+    """A pose that is left out of a fragment, which itself is kept."""
+
+
 @dataclass(frozen=True)
 class Content:
     """
     What a session holds.
 
-    fragments: in order. refusals: what is left out of them, and why. next_number: of a file that
+    fragments: in order. refusals: what is left out, and why: fragments, or a DroppedPose. next_number: of a file that
     is not there yet.
     """
 
@@ -117,8 +121,8 @@ def read_session(folder: Path) -> Content:
             far: dict[str, Any] = dict.fromkeys(_far_poses(fragment))
             fragments.append(numbered(replace(fragment, **far), len(fragments)))
             refusals += [
-                Refusal('too_far', f'{folder / JOURNAL}, line {line}, is kept without its {name}, '
-                        f'which is more than {MAX_COORDINATE:g} m from its origin')
+                DroppedPose('too_far', f'{folder / JOURNAL}, line {line}, is kept without its '
+                            f'{name}, which is more than {MAX_COORDINATE:g} m from its origin')
                 for name in far]
         except Refusal as refusal:
             refusals.append(refusal)
