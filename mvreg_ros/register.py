@@ -86,8 +86,10 @@ class MultiviewRegistration:
         watch = Stopwatch(progress)
         with watch('features'):
             features = self.describe(fragments, progress)
-        neighbors = (overlapping_by_priors(given, self.voxel_size)
-                     if self.parameters['pairs'] == 'auto' else ())
+        neighbors: Collection[Pair] = ()
+        if self.parameters['pairs'] == 'auto':
+            with watch('pairs'):
+                neighbors = overlapping_by_priors(given, self.voxel_size)
         graph = self.solve(features, neighbors, watch, progress)
         if any(fragment.T_odom_fragment is not None for fragment in fragments):
             with watch('odometry'):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from threading import Event
 from typing import NoReturn
@@ -17,6 +18,7 @@ from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.multiview.optimization import levenberg_marquardt, optimize_poses
 from mvreg_ros.multiview.pose_graph import synchronize
 from mvreg_ros.multiview.refinement import GicpCloud, refine_edges, RefinementConfig
+from mvreg_ros.pairs.overlap import overlapping_by_priors
 from mvreg_ros.parallel import ordered_map
 from mvreg_ros.types import Edges, Fragment, RegistrationCancelled, Verdict
 from node_session import views
@@ -59,8 +61,14 @@ def refine_one_edge() -> None:
     refine_edges(given, edges().select(rows), np.tile(np.eye(4), (2, 1, 1)), VOXEL_SIZE)
 
 
+def overlap_of_many() -> None:
+    given = [replace(each, T_odom_fragment=np.eye(4)) for each in views(COUNT)]
+    overlapping_by_priors(given, VOXEL_SIZE)
+
+
 LONG_STEPS: dict[str, tuple[Callable[[], object], int]] = {
     'features of a fragment': (describe_one_fragment, 10),
+    'overlap by priors': (overlap_of_many, COUNT),
     'a pair': (register_one_pair, 25),
     'synchronisation': (lambda: synchronize(COUNT, edges(), 0.5), 25),
     'GICP of an edge': (refine_one_edge, 4),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mvreg_ros.multiview.pose_graph import Synchronization, synchronize
 from mvreg_ros.pairs.match_kernel import aggregated, likeness
-from mvreg_ros.pairs.overlap import overlapping, overlapping_by_priors, overlaps
+from mvreg_ros.pairs.overlap import distinct, overlapping, overlapping_by_priors, overlaps
 from mvreg_ros.pairs.ranking import Pair, strongest
 from mvreg_ros.pairs.selection import EachWithEach, LikelyPairs, SelectionConfig
 from mvreg_ros.types import Edges, Fragment, FragmentFeatures, PairRegistration
@@ -105,6 +105,14 @@ def test_priors_say_which_pairs_overlap() -> None:
     fragments += [Fragment(BOX, T_map_fragment=at(0.1)[0]), Fragment(BOX, T_map_fragment=at(0)[0])]
     fragments.append(Fragment(BOX))
     assert overlapping_by_priors(fragments, VOXEL_SIZE) == {(0, 1), (4, 5)}
+
+
+@pytest.mark.parametrize('count', [0, 1, 500])
+def test_distinct_rows_are_all_that_occur_once(count: int) -> None:
+    rows = np.random.default_rng(count).integers(-3, 3, (count, 3))
+    found, place = distinct(rows)
+    np.testing.assert_array_equal(found[place], rows)
+    assert sorted(found.tolist()) == np.unique(rows, axis=0).tolist()
 
 
 def test_the_strongest_of_each() -> None:

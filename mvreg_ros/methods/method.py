@@ -26,11 +26,11 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Time the block."""
+        """Time the block, a part of the stage."""
         self.progress(stage, 0, 1)
         begin = time.perf_counter()
         yield
-        self.seconds[stage] = time.perf_counter() - begin
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
 
 
 class Method(Protocol):
