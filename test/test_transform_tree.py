@@ -219,6 +219,18 @@ def test_a_frame_may_move_to_another_parent() -> None:
     np.testing.assert_allclose(tree.lookup('mast', 'laser', 0), pose(8), atol=1e-12)
 
 
+def test_a_link_of_both_kinds_is_of_one_run_as_long_as_it_is_the_same() -> None:
+    tree = TransformTree()
+    for k in range(6):
+        tree.add('base', 'camera', k * SECOND // 10, pose(1), static=k % 2 == 0)
+    assert tree.run('base', 'camera') == 0
+    tree.lookup('base', 'camera', SECOND // 2)
+    with pytest.raises(TransformError, match='after the last'):
+        tree.lookup('base', 'camera', SECOND)
+    tree.add('base', 'camera', 0, pose(2), static=True)
+    assert tree.run('base', 'camera') == 1
+
+
 def test_frames_in_a_circle_have_no_root_and_do_no_harm() -> None:
     tree = TransformTree()
     tree.add('a', 'b', 0, pose(1), static=True)

@@ -105,8 +105,13 @@ class TransformTree:
         jumped = False
         if link is None:
             link = self._links[child] = Link(parent, static, self._run)
-        elif (link.parent, link.static) != (parent, static):
+        elif link.parent != parent:
             link = self._links[child] = self._next_run(parent, static)
+        elif link.static != static:
+            # Some publish a link as both kinds, in turn.
+            same = np.array_equal(link.transforms[-1], T_parent_child)
+            link = self._links[child] = (
+                Link(parent, static, link.run) if same else self._next_run(parent, static))
         elif not static and stamp_ns < link.stamps[-1] - JUMP_NS:
             jumped = True
             self.clear()
