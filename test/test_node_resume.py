@@ -109,11 +109,12 @@ def test_what_is_lost_is_said_and_the_rest_is_there(
     with (folder / 'journal.jsonl').open('r+b') as journal:
         journal.truncate(journal.seek(-20, 2))
     capfd.readouterr()
-    with session('-p', directory(tmp_path)) as node:
+    with session('-p', directory(tmp_path), '-p', 'exclude:=9-9') as node:
         node.until_status(fragments=2, refused_missing=1, refused_damaged=1)
         log = capfd.readouterr().err
         assert '000001.ply is not there; put the file back' in log
         assert 'journal.jsonl, line 5; take the file from a backup' in log
+        assert 'exclude may name other fragments than it was set for' in log
         node.publish([FRAGMENTS[1], FRAGMENTS[3]])
         assert node.call('~/register').success
     create_journal(folder / 'journal.jsonl', {'version': 99})
@@ -132,11 +133,11 @@ def test_a_fragment_without_its_far_pose_is_not_called_lost(
     stored = StoredSession.create(tmp_path)
     stored.append(replace(FRAGMENTS[0], T_odom_fragment=far))
     stored.close()
-    with session('-p', directory(tmp_path)) as node:
+    with session('-p', directory(tmp_path), '-p', 'exclude:=9-9') as node:
         node.until_status(fragments=1, refused_too_far=0)
     log = capfd.readouterr().err
     assert 'session: too_far: ' in log and 'is kept without its T_odom_fragment' in log
-    assert 'left out' not in log
+    assert 'left out' not in log and 'exclude may name' not in log
 
 
 def test_a_disk_that_cannot_be_written_refuses_until_it_is_well(

@@ -91,11 +91,17 @@ class FragmentInput:
 
     def _resume(self) -> None:
         """Go on with the last session, and say what of it is lost."""
+        lost = False
         for refusal in self._buffer.resume():
             if not isinstance(refusal, DroppedPose):
                 self._buffer.refused[refusal.reason] += 1
+                lost = True
             self._node.get_logger().warning(f'session: {refusal}')
         if self._buffer.session is not None:
+            if lost and self._node.get_parameter('exclude').value:
+                self._node.get_logger().warning(
+                    'exclude may name other fragments than it was set for, because those after a '
+                    'lost one have moved up in number: set it again')
             self._node.get_logger().info(
                 f'going on with the {len(self._buffer.fragments)} fragments of '
                 f'{self._buffer.session.folder}; call ~/reset to begin a new session')
