@@ -190,6 +190,23 @@ def test_a_pose_that_jumps_begins_a_run_and_nothing_is_between_the_two() -> None
         assert not error.value.may_come
 
 
+@pytest.mark.parametrize('behind_ns', [SECOND + SECOND // 2, SECOND + SECOND // 2 + 1])
+def test_odometry_begins_anew_with_stamps_behind_and_nothing_is_between_the_two(
+    behind_ns: int,
+) -> None:
+    tree = TransformTree()
+    moving(tree, 0, 100)
+    begin_ns = 10 * SECOND - behind_ns
+    for k in range(15):
+        stamp_ns = begin_ns + k * SECOND // 10
+        assert not tree.add('odom', 'base', stamp_ns, ahead(0.01 * k), static=False)
+    assert tree.run('odom', 'base') == 1
+    np.testing.assert_allclose(
+        tree.lookup('odom', 'base', begin_ns + SECOND // 20), ahead(0.005), atol=1e-12)
+    with pytest.raises(TransformError, match='before all'):
+        tree.lookup('odom', 'base', begin_ns - 1)
+
+
 def test_what_jumps_elsewhere_in_the_tree_ends_no_run() -> None:
     tree = robot()
     for k in range(20):

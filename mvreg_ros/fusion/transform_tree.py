@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -48,14 +48,19 @@ class Link:
         del self.stamps[:old], self.transforms[:old]
 
     def is_torn_by(self, stamp_ns: int, T_parent_child: FloatArray) -> bool:
-        """Return whether a transform before or after those remembered is of another run."""
-        if self.static or self.stamps[0] <= stamp_ns <= self.stamps[-1]:
+        """Return whether a transform is of another run than the ones before and after it."""
+        if self.static:
             return False
-        if stamp_ns < self.stamps[0]:
-            seconds = (self.stamps[0] - stamp_ns) / SECOND
-            return begins_anew(T_parent_child, self.transforms[0], seconds)
-        seconds = (stamp_ns - self.stamps[-1]) / SECOND
-        return begins_anew(self.transforms[-1], T_parent_child, seconds)
+        before = bisect_left(self.stamps, stamp_ns) - 1
+        after = bisect_right(self.stamps, stamp_ns)
+        if before >= 0:
+            seconds = (stamp_ns - self.stamps[before]) / SECOND
+            if begins_anew(self.transforms[before], T_parent_child, seconds):
+                return True
+        if after < len(self.stamps):
+            seconds = (self.stamps[after] - stamp_ns) / SECOND
+            return begins_anew(T_parent_child, self.transforms[after], seconds)
+        return False
 
     def at(self, stamp_ns: int) -> FloatArray:
         """Return T_parent_child, interpolated; raise TransformError outside what is remembered."""
