@@ -34,8 +34,10 @@ def test_a_fragment_is_left_out_and_put_back_and_nothing_is_computed_again(
         calls = computed(node)
         assert set_parameter(node, 'exclude', '3') == ''
         without = graph(node)
+        for name, value in (('exclude', ''), ('min_confidence', 0.7)):
+            assert set_parameter(node, name, value) == ''
         answer = node.call('~/save')
-        assert set_parameter(node, 'exclude', '') == ''
+        assert set_parameter(node, 'min_confidence', 0.6) == ''
         assert graph(node) == before
         assert calls == []
     pipeline = MultiviewRegistration.from_pretrained(voxel_size=VOXEL_SIZE, device='cpu')
@@ -43,7 +45,9 @@ def test_a_fragment_is_left_out_and_put_back_and_nothing_is_computed_again(
     assert [each['reason'] for each in json.loads(without)['nodes']] == ['', '', '', 'excluded']
     saved = Path(answer.message)
     assert (saved / 'fragments.csv').read_text().splitlines()[4].endswith(',false,-1,excluded')
-    assert yaml.safe_load((saved / 'config.yaml').read_text())['parameters']['exclude'] == '3'
+    # The parameters are those of what is saved, whatever was set since.
+    parameters = yaml.safe_load((saved / 'config.yaml').read_text())['parameters']
+    assert (parameters['exclude'], parameters['min_confidence']) == ('3', 0.6)
     assert len(list((tmp_path / 'session_0001' / 'fragments').iterdir())) == 4
 
 

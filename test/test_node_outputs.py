@@ -62,7 +62,7 @@ def test_components_hang_under_frames_of_their_own() -> None:
 def test_poses_path_and_map_hold_the_first_component_only() -> None:
     fragments = [
         Fragment(np.full((1, 3), k, np.float32), id=k, stamp_ns=10 - k) for k in range(6)]
-    outputs = messages(Result(registration(), fragments), HEADER, 0.1)
+    outputs = messages(Result(registration(), fragments, {}), HEADER, 0.1)
     assert [pose.position.x for pose in outputs['~/poses'].poses] == [0, 2, 4]
     assert [pose.header.stamp.nanosec for pose in outputs['~/path'].poses] == [10, 8, 6]
     assert outputs['~/map'].width == 3

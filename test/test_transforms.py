@@ -174,7 +174,7 @@ def placed(T_map_fragment: np.ndarray, T_odom_fragment: np.ndarray) -> Result:
         covariances=np.zeros((1, 6, 6)), edges=Edges.of([]), reason=np.array([''], object),
         seconds={})
     points = np.zeros((1, 3), np.float32)
-    return Result(registration, [Fragment(points, T_odom_fragment=T_odom_fragment)])
+    return Result(registration, [Fragment(points, T_odom_fragment=T_odom_fragment)], {})
 
 
 def test_map_to_odom_ends_with_the_run_of_odometry_and_says_it_once(

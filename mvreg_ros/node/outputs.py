@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from mvreg_ros.node.clouds import cloud_from_points
 from mvreg_ros.node.markers import markers
 from mvreg_ros.node.ros_compat import quaternion_from_matrix
 from mvreg_ros.node.stamps import stamp_from_nanoseconds
+from mvreg_ros.parameters import Value
 from mvreg_ros.types import Edges, FloatArray, Fragment, Registration
 from nav_msgs.msg import Path
 import numpy as np
@@ -35,10 +36,11 @@ NAMED = 10  # fragments that a summary names
 
 @dataclass(frozen=True)
 class Result:
-    """A registration with the fragments it places."""
+    """A registration with the fragments it places, and the parameters that it was made with."""
 
     registration: Registration
     fragments: Sequence[Fragment]
+    parameters: Mapping[str, Value]
 
 
 NOTHING = Result(
@@ -48,6 +50,7 @@ NOTHING = Result(
         seconds={},
     ),
     (),
+    {},
 )
 
 

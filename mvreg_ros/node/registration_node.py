@@ -95,6 +95,7 @@ class RegistrationNode(StoppableNode):
 
     async def _register(self, response: Trigger.Response) -> Trigger.Response:
         fragments, session = tuple(self._buffer.fragments), self._buffer.session
+        parameters, core = parameter_values(self), parameter_values(self, core=True)
         excluded = self._exclusion.ids()
         device = select_device(self.get_parameter('device').value)
 
@@ -103,11 +104,11 @@ class RegistrationNode(StoppableNode):
                 raise InputError(
                     f'{len(fragments)} fragments held, two are needed: publish them on '
                     f'{self._input.topic}')
-            self._registration.parameters.update(parameter_values(self, core=True))
+            self._registration.parameters.update(core)
             with closing(SessionCache(session.folder, device)) as self._registration.cache:
                 registration = register_without(
                     self._registration, fragments, excluded, progress)
-            result = Result(registration, fragments)
+            result = Result(registration, fragments, parameters)
             return result, self._results.messages(result)
 
         if self._job.stage is None:
@@ -128,10 +129,9 @@ class RegistrationNode(StoppableNode):
     async def _on_save(
         self, _: Trigger.Request, response: Trigger.Response,
     ) -> Trigger.Response:
-        result, session, parameters = self._result, self._buffer.session, parameter_values(self)
+        result, session = self._result, self._buffer.session
         with self._answering(response):
-            response.message = str(
-                await self._saving.run(lambda _: save(result, session, parameters)))
+            response.message = str(await self._saving.run(lambda _: save(result, session)))
             self.get_logger().info(f'saved {response.message}')
         return response
 

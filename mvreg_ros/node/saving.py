@@ -8,12 +8,11 @@ from pathlib import Path
 
 from mvreg_ros.data.outputs import write_results
 from mvreg_ros.node.outputs import Result
-from mvreg_ros.parameters import Value
 from mvreg_ros.session.session import Session
 from mvreg_ros.types import InputError
 
 
-def save(result: Result, session: Session | None, parameters: dict[str, Value]) -> Path:
+def save(result: Result, session: Session | None) -> Path:
     """
     Write `result` to the next numbered folder of a session and return its absolute path.
 
@@ -28,5 +27,5 @@ def save(result: Result, session: Session | None, parameters: dict[str, Value]) 
             f'{session.folder}: cannot be read: {error.strerror}; put it back and make it '
             'readable, or call ~/reset to begin a new session') from error
     folder = session.folder / f'{max(saved, default=0) + 1:04d}'
-    write_results(folder, result.fragments, result.registration, parameters)
+    write_results(folder, result.fragments, result.registration, result.parameters)
     return folder
