@@ -167,9 +167,11 @@ def test_what_poses_lay_on_each_other_is_tried_in_the_end() -> None:
 
 
 def test_parts_are_tried_against_each_other() -> None:
-    """What looks alike leaves two parts, or hangs them on one edge; both are seen to."""
+    """What looks most alike across the gap has no evidence, so that at first there are two."""
     corridor = Corridor(16, gap=8)
+    corridor.likeness[0, -1] = corridor.likeness[-1, 0] = 0.02
     graph = corridor.run(SelectionConfig(alike=3, leaving=4))
+    assert [pair for pair in corridor.tried[0] if pair[0] < 8 <= pair[1]] == [(0, 15)]
     assert graph.component.tolist() == [0] * 16
     across = [(i, j) for i, j in (pair for pairs in corridor.tried for pair in pairs)
               if i < 8 <= j]
@@ -177,7 +179,7 @@ def test_parts_are_tried_against_each_other() -> None:
 
 
 def test_a_stranger_costs_a_bounded_number_of_pairs() -> None:
-    corridor = Corridor(16)
+    corridor = Corridor(48)
     corridor.near[5, :] = corridor.near[:, 5] = 99
     config = SelectionConfig(alike=3, leaving=4, rounds=2)
     graph = corridor.run(config)
