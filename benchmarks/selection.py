@@ -54,13 +54,15 @@ def found_in(scores: FloatArray, edges: Edges) -> list[float]:
     Return how early the pairs in use come where all are in the order of their scores (S, S).
 
     The share of them in the first `BUDGET` of all pairs, then the shares of all pairs in which
-    `FOUND` of them are.
+    `FOUND` of them are. NaN where no pair is in use.
     """
     i, j = np.triu_indices(len(scores), 1)
     order = np.argsort(-scores[i, j], kind='stable')
     rank = np.empty((len(scores), len(scores)), int)
     rank[i[order], j[order]] = 1 + np.arange(len(order))
     used = edges.select(edges.used)
+    if not len(used):
+        return [np.nan] * (1 + len(FOUND))
     ranks = np.sort(rank[used.i, used.j]) / len(order)
     return [float(np.mean(ranks <= BUDGET)),
             *(float(np.quantile(ranks, share, method='inverted_cdf')) for share in FOUND)]

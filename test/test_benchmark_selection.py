@@ -24,6 +24,7 @@ def test_how_early_the_pairs_in_use_come() -> None:
     assert selection.found_in(scores, edges) == pytest.approx([1 / 3, 1, 1])
     assert selection.found_in(scores, edges.select(np.array([0, 1]))) == pytest.approx(
         [0.5, 0.3, 0.3])
+    assert np.isnan(selection.found_in(scores, edges.select(np.array([2])))).all()
 
 
 def test_both_ways_of_an_easy_scene(
