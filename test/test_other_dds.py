@@ -45,16 +45,14 @@ def test_a_client_of_another_dds_plays_a_bag_registers_and_reads_the_poses(
         register = stranger.client(
             '/mvreg/register', *stranger.load_service('std_srvs/srv/Trigger'))
 
-        sent = 0.0
+        sent = [0.0] * len(samples)
 
         def published() -> bool:
-            """Publish once a second what did not come: the two had not found each other yet."""
-            nonlocal sent
+            """Publish one after the other, each second again: they may not have met yet."""
             held = int(node.consumer.status['fragments'])
-            if monotonic() > sent + 1:
-                sent = monotonic()
-                for sample in samples[held:]:
-                    publisher.publish(sample)
+            if held < len(samples) and monotonic() > sent[held] + 1:
+                sent[held] = monotonic()
+                publisher.publish(samples[held])
             return held == len(samples)
 
         node.consumer.until(published, 'the fragments of the stranger', 60)
