@@ -41,8 +41,8 @@ class Content:
     """
     What a session holds.
 
-    fragments: in order. refusals: what is left out, and why: fragments, or a DroppedPose. next_number: of a file that
-    is not there yet.
+    fragments: in order. refusals: why fragments are left out of them, or poses (DroppedPose).
+    next_number: of a file that is not there yet.
     """
 
     fragments: list[Fragment]
