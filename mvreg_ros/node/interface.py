@@ -127,7 +127,7 @@ FRAMES = (
     Frame('fragment_0000', 'map', 'The frame of fragment 0 once it is placed; static.'),
     Frame(
         'odom', 'map',
-        'The frame that `prior.frame` names, once a fragment with odometry is placed: with it the '
-        'last such fragment is where it was registered (REP-105).',
+        'The frame that `prior.frame` names, once a fragment of the present run of odometry is '
+        'placed: with it the last such fragment is where it was registered (REP-105).',
     ),
 )
