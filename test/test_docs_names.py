@@ -46,7 +46,7 @@ def test_the_readme_leads_to_every_page() -> None:
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
 def test_what_stands_in_code_is_there(page: Path) -> None:
     for code in words_in_code(page):
-        if re.fullmatch(rf'({FOLDERS})/[\w/]+\.\w+', code):
+        if re.fullmatch(rf'({FOLDERS})/[\w/.]+\.\w+', code):
             assert (ROOT / code).is_file() or (ROOT / 'mvreg_ros' / code).is_file(), code
         if re.fullmatch(rf'({GROUPS})\.\w+', code):
             assert code in BY_NAME
