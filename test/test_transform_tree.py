@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mvreg_ros.fusion.motion import begins_anew
+from mvreg_ros.fusion.motion import is_set_back, jumps
 from mvreg_ros.fusion.transform_tree import (
     HISTORY_NS,
     interpolated,
@@ -36,7 +36,7 @@ def ahead(x: float, turn: float = 0.0) -> np.ndarray:
 
 def robot() -> TransformTree:
     """Return odom -> base -> mast -> camera, of which the first moves, and base -> laser."""
-    tree = TransformTree()
+    tree = TransformTree('odom')
     tree.add('base', 'mast', 0, pose(1), static=True)
     tree.add('mast', 'camera', 0, pose(2), static=True)
     tree.add('base', 'laser', 0, pose(3), static=True)
@@ -86,7 +86,7 @@ def test_half_of_a_quarter_turn() -> None:
 
 @given(st.permutations(range(6)))
 def test_the_order_in_which_messages_come_does_not_matter(order: list[int]) -> None:
-    tree = TransformTree()
+    tree = TransformTree('odom')
     for k in order:
         tree.add('odom', 'base', k * SECOND // 4, ahead(k), static=False)
     for k in range(6):
@@ -115,7 +115,7 @@ def test_what_is_not_known(
 
 
 def test_only_the_last_seconds_are_remembered() -> None:
-    tree = TransformTree()
+    tree = TransformTree('odom')
     for second in range(40):
         tree.add('odom', 'base', second * SECOND, pose(second), static=False)
     oldest = 39 * SECOND - HISTORY_NS
@@ -155,7 +155,7 @@ def test_a_jump_back_in_time_forgets_what_moves_and_keeps_what_is_static() -> No
 def test_what_no_robot_does_begins_anew(
     before: np.ndarray, after: np.ndarray, seconds: float, anew: bool,
 ) -> None:
-    assert begins_anew(before, after, seconds) == anew
+    assert (jumps(before, after, seconds) or is_set_back(before, after, seconds)) == anew
 
 
 def moving(tree: TransformTree, first: int, last: int, x: float = 0.0) -> None:
@@ -165,7 +165,7 @@ def moving(tree: TransformTree, first: int, last: int, x: float = 0.0) -> None:
 
 
 def test_a_run_ends_where_time_jumps_back_and_another_begins() -> None:
-    tree = TransformTree(first_run=4)
+    tree = TransformTree('odom', first_run=4)
     assert tree.run('odom', 'base') == 4
     moving(tree, 0, 50, 1.0)
     assert tree.run('odom', 'base') == 4
@@ -176,7 +176,7 @@ def test_a_run_ends_where_time_jumps_back_and_another_begins() -> None:
 
 
 def test_a_pose_that_jumps_begins_a_run_and_nothing_is_between_the_two() -> None:
-    tree = TransformTree()
+    tree = TransformTree('odom')
     tree.add('base', 'camera', 0, pose(1), static=True)
     moving(tree, 0, 20, 1.0)
     tree.add('odom', 'base', 2 * SECOND, np.eye(4), static=False)
@@ -194,7 +194,7 @@ def test_a_pose_that_jumps_begins_a_run_and_nothing_is_between_the_two() -> None
 def test_odometry_begins_anew_with_stamps_behind_and_nothing_is_between_the_two(
     behind_ns: int,
 ) -> None:
-    tree = TransformTree()
+    tree = TransformTree('odom')
     moving(tree, 0, 100)
     begin_ns = 10 * SECOND - behind_ns
     for k in range(15):
@@ -217,8 +217,33 @@ def test_what_jumps_elsewhere_in_the_tree_ends_no_run() -> None:
     assert tree.run('odom', 'camera') == tree.run('odom', 'laser') > tree.run('odom', 'person')
 
 
+def test_a_joint_that_goes_home_begins_no_run_and_odometry_that_does_so_begins_one() -> None:
+    tree = TransformTree('odom')
+    for k, turn in enumerate([0.4, 0.2, 0.0, 0.2]):
+        tree.add('odom', 'base', k * SECOND // 10, ahead(1.0), static=False)
+        tree.add('base', 'camera', k * SECOND // 10, ahead(0.0, turn), static=False)
+    tree.add('base', 'camera', 4 * SECOND, ahead(0.01), static=False)  # silent where it rests
+    tree.add('base', 'lift', 0, ahead(1.0), static=False)
+    tree.add('base', 'lift', 4 * SECOND, ahead(0.05), static=False)
+    assert tree.run('odom', 'camera') == tree.run('odom', 'lift') == 0
+    tree.add('base', 'camera', 4 * SECOND + 1, ahead(9.0), static=False)
+    assert tree.run('odom', 'camera') == 1
+    for x in (1.0, 0.0):
+        tree.add('odom', 'base', 4 * SECOND - int(x), ahead(x), static=False)
+    assert tree.run('odom', 'base') == 2
+
+
+@pytest.mark.parametrize('odom_is_parent', [True, False])
+def test_odometry_may_be_published_either_way_round(odom_is_parent: bool) -> None:
+    tree = TransformTree('odom')
+    frames = ('odom', 'base') if odom_is_parent else ('base', 'odom')
+    for k, x in enumerate([0.2, 0.3, 0.0]):
+        tree.add(*frames, k * SECOND // 10, ahead(x), static=False)
+    assert tree.run('odom', 'base') == 1
+
+
 def test_runs_of_two_cameras_are_the_same_only_where_their_odometry_is() -> None:
-    tree = TransformTree()
+    tree = TransformTree('odom')
     seen = []
     for k, (x_base, x_mast) in enumerate([(0, 0), (0, 9), (9, 9), (9, 0), (0, 0)]):
         stamp_ns = k * SECOND // 10
@@ -237,7 +262,7 @@ def test_a_frame_may_move_to_another_parent() -> None:
 
 
 def test_a_link_of_both_kinds_is_of_one_run_as_long_as_it_is_the_same() -> None:
-    tree = TransformTree()
+    tree = TransformTree('odom')
     for k in range(6):
         tree.add('base', 'camera', k * SECOND // 10, pose(1), static=k % 2 == 0)
     assert tree.run('base', 'camera') == 0
@@ -249,7 +274,7 @@ def test_a_link_of_both_kinds_is_of_one_run_as_long_as_it_is_the_same() -> None:
 
 
 def test_frames_in_a_circle_have_no_root_and_do_no_harm() -> None:
-    tree = TransformTree()
+    tree = TransformTree('odom')
     tree.add('a', 'b', 0, pose(1), static=True)
     tree.add('b', 'a', 0, pose(2), static=True)
     with pytest.raises(TransformError, match='no transform links'):

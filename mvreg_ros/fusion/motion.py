@@ -24,14 +24,18 @@ def motion(T_a: FloatArray, T_b: FloatArray) -> tuple[float, float]:
     return float(np.linalg.norm(T_a_b[:3, 3])), float(rotation_angle(T_a_b[:3, :3]))
 
 
-def begins_anew(T_before: FloatArray, T_after: FloatArray, seconds: float) -> bool:
-    """Return whether odometry jumped or was set back between two poses so many seconds apart."""
+def jumps(T_before: FloatArray, T_after: FloatArray, seconds: float) -> bool:
+    """Return whether nothing moves so between two poses so many seconds apart."""
     distance, angle = motion(T_before, T_after)
-    if (
+    return (
         distance > MAX_CORRECTION + MAX_SPEED * seconds
         or angle > MAX_ANGLE_CORRECTION + MAX_TURN * seconds
-    ):
-        return True
+    )
+
+
+def is_set_back(T_before: FloatArray, T_after: FloatArray, seconds: float) -> bool:
+    """Return whether odometry is at its origin again, other than by driving there."""
+    distance, angle = motion(T_before, T_after)
     if np.allclose(T_after, np.eye(4), rtol=0, atol=1e-6):
         return distance > STEP or angle > STEP
     silent = seconds > SILENCE and distance > MAX_CORRECTION

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from itertools import chain
 
-from mvreg_ros.fusion.motion import begins_anew
+from mvreg_ros.fusion.motion import is_set_back, jumps
 from mvreg_ros.types import FloatArray
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -30,11 +30,16 @@ class TransformError(LookupError):
 
 @dataclass
 class Link:
-    """Where a frame is in its parent: T_parent_child at increasing stamps of a run, or always."""
+    """
+    Where a frame is in its parent: T_parent_child at increasing stamps of a run, or always.
+
+    odometry: whether it begins at the identity and comes back there only by driving.
+    """
 
     parent: str
     static: bool
     run: int
+    odometry: bool
     stamps: list[int] = field(default_factory=list)
     transforms: list[FloatArray] = field(default_factory=list)
 
@@ -55,12 +60,17 @@ class Link:
         after = bisect_right(self.stamps, stamp_ns)
         if before >= 0:
             seconds = (stamp_ns - self.stamps[before]) / SECOND
-            if begins_anew(self.transforms[before], T_parent_child, seconds):
+            if self._begins_anew(self.transforms[before], T_parent_child, seconds):
                 return True
         if after < len(self.stamps):
             seconds = (self.stamps[after] - stamp_ns) / SECOND
-            return begins_anew(T_parent_child, self.transforms[after], seconds)
+            return self._begins_anew(T_parent_child, self.transforms[after], seconds)
         return False
+
+    def _begins_anew(self, T_before: FloatArray, T_after: FloatArray, seconds: float) -> bool:
+        # A joint may be silent and may go home, which is the identity; odometry may not.
+        return jumps(T_before, T_after, seconds) or (
+            self.odometry and is_set_back(T_before, T_after, seconds))
 
     def at(self, stamp_ns: int) -> FloatArray:
         """Return T_parent_child, interpolated; raise TransformError outside what is remembered."""
@@ -90,11 +100,12 @@ class TransformTree:
 
     What is remembered of a link is of one run of odometry. Another run begins, and the transforms
     of before are forgotten, where time jumps back, where a frame gets another parent, and where a
-    pose jumps as no robot does.
+    pose jumps as no robot does or odometry is set back.
     """
 
-    def __init__(self, first_run: int = 0) -> None:
-        """Know nothing; runs are counted from `first_run`."""
+    def __init__(self, odom_frame: str, first_run: int = 0) -> None:
+        """Know nothing; odometry is what moves in `odom_frame`, its runs start at `first_run`."""
+        self._odom_frame = odom_frame
         self._links: dict[str, Link] = {}
         self._run = self._newest_run = first_run
 
@@ -109,29 +120,34 @@ class TransformTree:
         link = self._links.get(child)
         jumped = False
         if link is None:
-            link = self._links[child] = Link(parent, static, self._run)
+            link = self._begin(parent, child, static, self._run)
         elif link.parent != parent:
-            link = self._links[child] = self._next_run(parent, static)
+            link = self._begin(parent, child, static, self._next_run())
         elif link.static != static:
             # Some publish a link as both kinds, in turn.
             same = np.array_equal(link.transforms[-1], T_parent_child)
-            link = self._links[child] = (
-                Link(parent, static, link.run) if same else self._next_run(parent, static))
+            link = self._begin(parent, child, static, link.run if same else self._next_run())
         elif not static and stamp_ns < link.stamps[-1] - JUMP_NS:
             jumped = True
             self.clear()
-            link = self._links[child] = Link(parent, static, self._run)
+            link = self._begin(parent, child, static, self._run)
         elif link.is_torn_by(stamp_ns, T_parent_child):
             if stamp_ns < link.stamps[0]:
                 return False  # comes late, from before the run began
-            link = self._links[child] = self._next_run(parent, static)
+            link = self._begin(parent, child, static, self._next_run())
         link.add(0 if static else stamp_ns, T_parent_child)
         return jumped
 
-    def _next_run(self, parent: str, static: bool) -> Link:
-        """Return a link whose run is none of those before."""
+    def _begin(self, parent: str, child: str, static: bool, run: int) -> Link:
+        """Forget what the link to a child was; return one that knows nothing yet."""
+        odometry = self._odom_frame in (parent, child)
+        link = self._links[child] = Link(parent, static, run, odometry)
+        return link
+
+    def _next_run(self) -> int:
+        """Return the number of a run that is none of those before."""
         self._newest_run += 1
-        return Link(parent, static, self._newest_run)
+        return self._newest_run
 
     def clear(self) -> None:
         """
@@ -139,7 +155,7 @@ class TransformTree:
 
         Static transforms stay: their publishers do not send them again.
         """
-        self._run = self._newest_run = self._newest_run + 1
+        self._run = self._next_run()
         self._links = {child: link for child, link in self._links.items() if link.static}
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> FloatArray:

@@ -55,7 +55,7 @@ class TransformListener:
         """
         self._node = node
         self._target = target.removeprefix('/')
-        self._tree = TransformTree(first_run)
+        self._tree = TransformTree(self._target, first_run)
         self._last_run = first_run
         self._requests: deque[Request] = deque()
         for topic, static in ((TF, False), (TF_STATIC, True)):
