@@ -151,6 +151,11 @@ def test_a_jump_back_in_time_forgets_what_moves_and_keeps_what_is_static() -> No
     (ahead(3.0), ahead(0.05), 0.9, False),
     (ahead(3.0), ahead(1.0), 5.0, False),
     (ahead(0.2), ahead(0.05), 5.0, False),
+    (ahead(0.1, 3.0), ahead(0.001, 0.002), 3.0, True),  # turned in place, then set back
+    (ahead(0.1, 0.4), ahead(0.001, 0.002), 3.0, False),
+    (ahead(20.0), ahead(0.5), 5.0, True),
+    (ahead(15.0), ahead(0.5), 5.0, False),  # may have been driven
+    (ahead(2.0, 3.0), ahead(0.003, 0.002), 0.2, False),  # not told from driving
 ])
 def test_what_no_robot_does_begins_anew(
     before: np.ndarray, after: np.ndarray, seconds: float, anew: bool,

@@ -27,6 +27,7 @@ def motion(T_a: FloatArray, T_b: FloatArray) -> tuple[float, float]:
 def jumps(T_before: FloatArray, T_after: FloatArray, seconds: float) -> bool:
     """Return whether nothing moves so between two poses so many seconds apart."""
     distance, angle = motion(T_before, T_after)
+    seconds = min(seconds, SILENCE)  # else silence would excuse every jump
     return (
         distance > MAX_CORRECTION + MAX_SPEED * seconds
         or angle > MAX_ANGLE_CORRECTION + MAX_TURN * seconds
@@ -38,5 +39,5 @@ def is_set_back(T_before: FloatArray, T_after: FloatArray, seconds: float) -> bo
     distance, angle = motion(T_before, T_after)
     if np.allclose(T_after, np.eye(4), rtol=0, atol=1e-6):
         return distance > STEP or angle > STEP
-    silent = seconds > SILENCE and distance > MAX_CORRECTION
-    return silent and bool(np.linalg.norm(T_after[:3, 3]) < ORIGIN)
+    moved = distance > MAX_CORRECTION or angle > MAX_ANGLE_CORRECTION
+    return seconds > SILENCE and moved and bool(np.linalg.norm(T_after[:3, 3]) < ORIGIN)
