@@ -169,7 +169,7 @@ def check_ros2(arguments: list[str]) -> None:
 
 
 def check_launch(file: str, settings: list[str]) -> None:
-    """Look for the arguments in the launch file; start a node with what they hand on to it."""
+    """Look for the arguments in the launch file; no node is started."""
     tree = ast.parse((ROOT / 'launch' / file).read_text(encoding='utf-8'))
     known = {
         ast.literal_eval(call.args[0]) for call in ast.walk(tree)
