@@ -20,7 +20,7 @@ PERIOD = 0.05  # seconds of the node's clock
 
 class MapToOdom:
     """
-    Publishes map -> odom steadily once a fragment with odometry is placed in the map.
+    Publishes map -> odom steadily once a fragment of this run of odometry is placed.
 
     map -> odom -> base then is the registered pose of the last such fragment. Odometry may not
     jump, but the map may, and so does this transform at each registration. Where odometry begins
