@@ -10,6 +10,7 @@ Chen and Medioni, 1991). Gauss-Newton on the sum of both has neither fault.
 from __future__ import annotations
 
 from mvreg_ros.cancellation import raise_if_cancelled
+from mvreg_ros.pairwise.information import correspondence_information
 from mvreg_ros.pairwise.procrustes import residuals
 from mvreg_ros.types import Correspondences, FloatArray, FragmentFeatures
 import numpy as np
@@ -43,26 +44,23 @@ def fine_registration(
     T = T_i_j
     for reach in DISTANCES:
         raise_if_cancelled()
-        there, turned = moved(T, points_j), normals_j @ T[:3, :3].T
-        distance, nearest = tree.query(
-            there, distance_upper_bound=reach * inlier_distance, workers=1)
+        p, turned = moved(T, points_j), normals_j @ T[:3, :3].T
+        distance, nearest = tree.query(p, distance_upper_bound=reach * inlier_distance)
         rows = np.flatnonzero(np.isfinite(distance))
         rows = rows[(turned[rows] * normals_i[nearest[rows]]).sum(1) > MIN_COSINE]
         if len(rows) < MIN_POINTS:
             return T_i_j
-        n, p = normals_i[nearest[rows]], there[rows]
+        p, n = p[rows], normals_i[nearest[rows]]
         off = ((p - points_i[nearest[rows]]) * n).sum(1)
         weight = SURFACE_WEIGHT * step * residual_weights(distance[rows], reach * inlier_distance)
-        planes = np.concatenate([np.cross(p, n), n], 1)
+        J = np.concatenate([n, np.cross(p, n)], 1)
         q = moved(T, matched_j)
         error = q - matched_i
         agree = residual_weights(np.linalg.norm(error, axis=1), inlier_distance)
-        identities = np.broadcast_to(np.eye(3), (len(q), 3, 3))
-        points = np.concatenate([-cross_matrices(q), identities], 2)
-        weighted = planes * weight[:, None]
-        H = weighted.T @ planes + np.einsum('k,kai,kaj->ij', agree, points, points)
-        g = weighted.T @ off + np.einsum('k,kai,ka->i', agree, points, error)
-        T = exponential(-np.linalg.lstsq(H, g, rcond=None)[0]) @ T
+        matches = correspondence_information(torch.from_numpy(q), torch.from_numpy(agree), 1.0)
+        H = J.T @ (weight[:, None] * J) + matches.numpy()
+        pull = np.concatenate([error, np.cross(q, error)], 1)
+        T = motion(-np.linalg.lstsq(H, J.T @ (weight * off) + agree @ pull, rcond=None)[0]) @ T
     before, after = (inliers(each, pair, inlier_distance) for each in (T_i_j, T))
     return T if 2 * after >= before else T_i_j
 
@@ -83,18 +81,11 @@ def moved(T: FloatArray, points: FloatArray) -> FloatArray:
     return points @ T[:3, :3].T + T[:3, 3]
 
 
-def cross_matrices(v: FloatArray) -> FloatArray:
-    """Return (N, 3, 3), with which v x w is a product, of v (N, 3)."""
-    x, y, z = v.T
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
-
-
-def exponential(twist: FloatArray) -> FloatArray:
-    """Return the motion (4, 4) of a rotation vector (rad) and a translation (m), (6,)."""
+def motion(twist: FloatArray) -> FloatArray:
+    """Return the motion (4, 4) of a translation (m) and a rotation vector (rad), (6,)."""
     T = np.eye(4)
-    T[:3, :3] = Rotation.from_rotvec(twist[:3]).as_matrix()
-    T[:3, 3] = twist[3:]
+    T[:3, :3] = Rotation.from_rotvec(twist[3:]).as_matrix()
+    T[:3, 3] = twist[:3]
     return T
 
 

@@ -19,7 +19,7 @@ from mvreg_ros.types import Correspondences, FloatArray, FragmentFeatures, PairR
 import torch
 from torch import Tensor
 
-# Fewer similar matches than a motion has directions to fix say nothing of it.
+# Fewer similar matches than fix a motion say nothing of it.
 LEAST_EVIDENCE = 3
 
 
@@ -67,9 +67,7 @@ class PairwiseRegistration:
         alike = similar(pair, features_i, features_j, self.min_similarity)
         found = sorted(
             (self.fine(pose, pair, alike, features_i, features_j)
-             for pose in self.estimates(pair)), key=lambda pose: -pose.inliers)
-        # The weak ones keep their order: all matches tell more of these than the similar few.
-        found.sort(key=self.weak)
+             for pose in self.estimates(pair)), key=lambda pose: (self.weak(pose), -pose.inliers))
         rows = [self.evidence(pose, found, alike, features_i, features_j)
                 for pose in found if not self.weak(pose)]
         return found, torch.stack(rows) if rows else torch.zeros(0, len(NAMES))
