@@ -98,8 +98,10 @@ def test_triplet_support_counts_the_paths_that_agree() -> None:
     assert (found[wrong] == 0).all()
 
 
-@pytest.mark.parametrize('power', [1, 2, 4])
-def test_a_third_of_wrong_edges_does_no_harm(power: float) -> None:
+# Eq. 14 as printed falls slowly: at the default scale wrong edges keep a weight of 0.11.
+@pytest.mark.parametrize('irls', [
+    IrlsConfig(power=1, scale=0.15, inlier=2.0), IrlsConfig(), IrlsConfig(power=4)])
+def test_a_third_of_wrong_edges_does_no_harm(irls: IrlsConfig) -> None:
     """Poses within a degree and 5 cm, every wrong edge rejected, every right one kept."""
     rng = np.random.default_rng(7)
     poses = random_poses(rng, 12)
@@ -107,16 +109,15 @@ def test_a_third_of_wrong_edges_does_no_harm(power: float) -> None:
     T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.005, 0.01)
     wrong = rng.random(len(i)) < 0.33
     T_i_j[wrong] = random_poses(rng, int(wrong.sum()) + 1)[1:]
-    config = PoseGraphConfig(irls=IrlsConfig(power=power))
+    config = PoseGraphConfig(irls=irls)
     result = synchronize(12, edges_of(i, j, T_i_j, np.full(len(i), 80)), 0.85, config)
     error = np.linalg.inv(poses) @ result.poses
-    if power > 1:  # Eq. 14 as printed falls slowly: wrong edges go on pulling a little
-        assert result.edges.confidence[wrong].max() < 0.1
+    if irls.power > 1:  # Eq. 14 as printed pulls the poses a little towards the wrong edges
         assert np.degrees(rotation_angle(error[:, :3, :3])).max() < 1
         assert np.linalg.norm(error[:, :3, 3], axis=1).max() < 0.05
     assert (result.edges.used == ~wrong).all()
     assert (result.edges.reason[wrong] == 'inconsistent').all()
-    assert result.edges.confidence[wrong].max() < 0.2
+    assert result.edges.confidence[wrong].max() < 0.1
     assert result.edges.confidence[~wrong].min() > 0.8
 
 
