@@ -1,8 +1,10 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A small made-up registration with everything in it: components, a bridge, a fragment alone."""
+"""A made-up registration with components, a bridge and a fragment alone; and how two compare."""
 
 from __future__ import annotations
+
+from dataclasses import fields
 
 from mvreg_ros.types import Edges, Fragment, Registration, Verdict
 import numpy as np
@@ -46,3 +48,12 @@ def made_up_registration() -> tuple[list[Fragment], Registration]:
         reason=np.array(['', '', '', '', NOT_PLACED, ''], object),
         seconds={'features': 1.5, 'pairs': 4.0, 'synchronization': 0.25, 'refinement': 2.0})
     return fragments, registration
+
+
+def assert_same_registration(found: Registration, expected: Registration) -> None:
+    """Check that all but the seconds is the same, bit for bit."""
+    for name in ('poses', 'covariances', 'component', 'placed', 'reason'):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    for field in fields(found.edges):
+        np.testing.assert_array_equal(
+            getattr(found.edges, field.name), getattr(expected.edges, field.name))

@@ -82,7 +82,7 @@ def moved(T: FloatArray, points: FloatArray) -> FloatArray:
 
 
 def motion(twist: FloatArray) -> FloatArray:
-    """Return the motion (4, 4) of a translation (m) and a rotation vector (rad), (6,)."""
+    """Return T (4, 4) of a translation (m) and a rotation vector (rad), (6,)."""
     T = np.eye(4)
     T[:3, :3] = Rotation.from_rotvec(twist[3:]).as_matrix()
     T[:3, 3] = twist[:3]
