@@ -62,6 +62,8 @@ setup(
             'ros-kilted-rclpy==9.1.*',
             'ros-kilted-rmw-fastrtps-cpp==9.3.*',
         ],
+        # For `mvreg ... --ray`; the same version on all machines of a cluster.
+        'ray': ['ray>=2.40'],
         'simulate': [
             'matplotlib>=3.8',
             # The same module without CUDA: a quarter of the size.
@@ -78,6 +80,7 @@ setup(
             'pydocstyle>=6.3',
             'pytest>=8.2',
             'pytest-xdist>=3.5',
+            'ray>=2.40',
             # Another DDS, for a test; it has a wheel for this platform only.
             'roswell>=0.1; sys_platform == "linux" and platform_machine == "x86_64"',
             'ros-ament-flake8>=0.17',

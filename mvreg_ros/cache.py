@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import lru_cache
 from hashlib import sha256
 import json
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.device import select_device
 from mvreg_ros.native.library import native_kernel
+from mvreg_ros.parallel import Item, Mapper
 from mvreg_ros.parameters import Value
 from mvreg_ros.types import Fragment, FragmentFeatures, PairRegistration
 import torch
@@ -24,14 +27,13 @@ PARAMETERS = ('method', 'features', 'sparse_engine', 'voxel_size')
 
 
 class Cache(Protocol):
-    """
-    Results by keys that say all that they depend on; used from many threads at once.
+    """Results by keys that say all that they depend on; what has an empty key is never known."""
 
-    What has an empty key is never known.
-    """
+    def find(self, key: str) -> Any:
+        """Return what is known under `key`, None where that is nothing."""
 
-    def recall(self, key: str, compute: Callable[[], Computed]) -> Computed:
-        """Return what is known under `key`, or what `compute` returns and is known from then."""
+    def keep(self, key: str, result: FragmentFeatures | PairRegistration) -> None:
+        """Know a result from now on."""
 
     def settle(self) -> None:
         """Take note that a registration is done."""
@@ -45,20 +47,40 @@ class MemoryCache:
         self._known: dict[str, Any] = {}
         self._used: set[str] = set()
 
-    def recall(self, key: str, compute: Callable[[], Computed]) -> Computed:
-        """Return what is known under `key`, or what `compute` returns and is known from then."""
-        if not key:
-            return compute()
-        if key not in self._known:
-            self._known[key] = compute()
-        self._used.add(key)
-        result: Computed = self._known[key]
-        return result
+    def find(self, key: str) -> Any:
+        """Return what is known under `key`, None where that is nothing."""
+        if key in self._known:
+            self._used.add(key)
+        return self._known.get(key)
+
+    def keep(self, key: str, result: FragmentFeatures | PairRegistration) -> None:
+        """Know a result from now on."""
+        if key:
+            self._known[key] = result
+            self._used.add(key)
 
     def settle(self) -> None:
         """Forget what this registration did not use."""
         self._known = {key: self._known[key] for key in self._used}
         self._used = set()
+
+
+def recalled(
+    cache: Cache, keys: Sequence[str], mapper: Mapper, function: Callable[[Item], Computed],
+    items: Sequence[Item],
+) -> Iterator[Computed]:
+    """Yield function(item) in the order of the items; what is known by its key is not computed."""
+    known: list[Computed | None] = []
+    for key in keys:
+        raise_if_cancelled()
+        known.append(cache.find(key))
+    unknown = [item for item, found in zip(items, known, strict=True) if found is None]
+    with closing(mapper.map(function, unknown)) as computed:
+        for key, found in zip(keys, known, strict=True):
+            if found is None:
+                found = next(computed)
+                cache.keep(key, found)
+            yield found
 
 
 def method_key(parameters: Mapping[str, Value], weights: Path) -> str:

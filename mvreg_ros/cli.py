@@ -111,6 +111,7 @@ def build_parser() -> ArgumentParser:
     register.add_argument('--exclude', default='', metavar='IDS',
                           help='fragments to leave out, counted from 0, such as "3 7 12-15"')
     _add_out(register)
+    _add_ray(register)
     add_parameters(register)
 
     evaluate = add('evaluate', 'score the registration of known scenes', EVALUATE)
@@ -120,6 +121,7 @@ def build_parser() -> ArgumentParser:
     evaluate.add_argument('--scenes', nargs='+', default=[], metavar='WORD',
                           help='only scenes whose names contain one of these words')
     _add_out(evaluate)
+    _add_ray(evaluate)
     add_parameters(evaluate)
 
     simulate = add('simulate', 'simulated scenes in the layout of 3DMatch', SIMULATE)
@@ -157,6 +159,12 @@ def build_parser() -> ArgumentParser:
 
 def _add_out(parser: ArgumentParser) -> None:
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='a new folder')
+
+
+def _add_ray(parser: ArgumentParser) -> None:
+    parser.add_argument('--ray', default='', metavar='ADDRESS',
+                        help='work on a Ray cluster, see docs/cluster.md: HOST:PORT, auto for the '
+                             'one that runs here, local to start one; default: threads')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

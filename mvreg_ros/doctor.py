@@ -39,6 +39,7 @@ OPTIONAL = {
     'open3d': "simulation and demo: pip install 'mvreg_ros[simulate]'",
     'matplotlib': "plots and demo: pip install 'mvreg_ros[simulate]'",
     'tensorboard': "training: pip install 'mvreg_ros[train]'",
+    'ray': "several machines: pip install 'mvreg_ros[ray]'",
     'MinkowskiEngine': 'only for sparse_engine minkowski, torch needs nothing: make minkowski',
 }
 DISTRIBUTIONS = {'yaml': 'pyyaml', 'open3d': 'open3d-cpu'}

@@ -1,14 +1,15 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Many small independent jobs on all cores, with results that do not depend on how many."""
+"""Many small independent jobs at once, with results that do not depend on how many at a time."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from threading import Event
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from mvreg_ros.cancellation import cancelled_by, raise_if_cancelled
 from mvreg_ros.types import RegistrationCancelled
@@ -18,6 +19,40 @@ Item = TypeVar('Item')
 Result = TypeVar('Result')
 AHEAD = 16  # jobs a worker has waiting, so that it never waits for the one who collects
 CHECK_SECONDS = 0.1
+
+
+class Mapper(Protocol):
+    """Where jobs run: threads of this process, or other processes (`mvreg_ros.cluster`)."""
+
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Generator[Result, None, None]:
+        """
+        Yield function(item) in the order of the items, as `ordered_map`.
+
+        function: holds no lock, file or cache, so that it can be sent; what is large and used by
+        more than one function it holds as `shared`.
+        """
+
+    def shared(self, values: Sequence[Item]) -> Sequence[Item]:
+        """Return the values in a form that functions hold without being sent all of them."""
+
+
+@dataclass(frozen=True)
+class Threads:
+    """The `Mapper` on the cores of this machine."""
+
+    workers: int
+
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Generator[Result, None, None]:
+        """Yield function(item) in the order of the items."""
+        return ordered_map(function, items, self.workers)
+
+    def shared(self, values: Sequence[Item]) -> Sequence[Item]:
+        """Return the values: threads share all."""
+        return values
 
 
 def workers_for(device: torch.device) -> int:
@@ -31,7 +66,7 @@ def workers_for(device: torch.device) -> int:
 
 def ordered_map(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """
     Yield function(item) in the order of the items.
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from mvreg_ros.cache import Cache, features_key, MemoryCache, method_key
+from mvreg_ros.cache import Cache, features_key, MemoryCache, method_key, recalled
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.gpu_memory import shortage_explained
 from mvreg_ros.methods.method import Method, Stopwatch
@@ -20,7 +20,6 @@ from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.multiview.refinement import refine_edges
 from mvreg_ros.pairs.overlap import overlapping_by_priors
 from mvreg_ros.pairs.ranking import Pair
-from mvreg_ros.parallel import ordered_map
 from mvreg_ros.parameters import checked, Value
 from mvreg_ros.types import (
     FloatArray,
@@ -130,14 +129,12 @@ class MultiviewRegistration:
         self, fragments: Sequence[Fragment], progress: Progress = no_progress
     ) -> list[FragmentFeatures]:
         """Return the keypoints and descriptors of prepared fragments."""
-        def described(fragment: Fragment) -> FragmentFeatures:
-            key = features_key(self._method_key, fragment)
-            known = self.cache.recall(key, lambda: self.method.descriptor(fragment))
-            return replace(known, key=key)
-
+        keys = [features_key(self._method_key, fragment) for fragment in fragments]
+        described = recalled(
+            self.cache, keys, self.method.mapper, self.method.descriptor, fragments)
         features = []
-        for feature in ordered_map(described, fragments, self.method.workers):
-            features.append(feature)
+        for key, feature in zip(keys, described, strict=True):
+            features.append(replace(feature, key=key))
             progress('features', len(features), len(fragments))
         return features
 

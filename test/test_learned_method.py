@@ -14,6 +14,7 @@ from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.algorithm_1 import Gamma, PairEstimate
 from mvreg_ros.pairwise.confidence import inlier_confidence
+from mvreg_ros.parallel import Threads
 from mvreg_ros.types import Fragment, InputError, RegistrationCancelled, Verdict
 from mvreg_ros.weights.files import save_weights
 import numpy as np
@@ -60,7 +61,7 @@ def test_the_same_input_gives_the_same_output(weights: Path) -> None:
     """Bit for bit, also on more threads."""
     clouds, _ = fragments()
     one, two = pipeline(weights), pipeline(weights)
-    one.method.workers, two.method.workers = 1, 2
+    one.method.mapper, two.method.mapper = Threads(1), Threads(2)
     first, second = one.register(clouds), two.register(clouds)
     np.testing.assert_array_equal(first.edges.T_i_j, second.edges.T_i_j)
     np.testing.assert_array_equal(first.poses, second.poses)

@@ -175,7 +175,7 @@ def test_what_is_imported_is_declared_and_the_other_way_round(
         extra = re.search(r'extra == "(.+?)"', str(requirement.marker or ''))
         by_extra.setdefault(extra[1] if extra else '', set()).add(requirement.name.lower())
     from_pypi = {DISTRIBUTIONS.get(name, name) for name in needed if not ROS.fullmatch(name)}
-    assert from_pypi == by_extra[''] | by_extra['simulate'] - {'open3d'}
+    assert from_pypi == by_extra[''] | by_extra['ray'] | by_extra['simulate'] - {'open3d'}
     assert {DISTRIBUTIONS.get(name, name) for name in REQUIRED} == by_extra['']
     own = {'benchmarks', *(file.stem for file in (ROOT / 'test').glob('*.py'))}
     for_tests = {re.sub('^ament_', 'ros-ament-', DISTRIBUTIONS.get(name, name))

@@ -13,7 +13,6 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 from mvreg_ros.pairs.vocabulary import digest_of, phi_of, Vocabulary, vocabulary_file
-from mvreg_ros.parallel import ordered_map
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.training.disturbance import disturbed
 from mvreg_ros.training.scenes import counted, read_scenes, TrainingScene
@@ -33,7 +32,7 @@ def sample(
     fragments = [pipeline.prepare(disturbed(scene.fragment(k), scene.name, k, pipeline.voxel_size))
                  for k in range(len(scene))]
     rows = []
-    for found in ordered_map(pipeline.method.descriptor, fragments, pipeline.method.workers):
+    for found in pipeline.method.mapper.map(pipeline.method.descriptor, fragments):
         chosen = torch.randperm(len(found.descriptors), generator=generator)[:DESCRIPTORS]
         rows.append(found.descriptors[chosen])
     return torch.cat(rows)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from mvreg_ros.cluster import spread
 from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.commands.options import parameter_values
 from mvreg_ros.data.files import new_folder
@@ -17,10 +18,13 @@ from mvreg_ros.evaluation.plots import require_matplotlib
 from mvreg_ros.evaluation.protocol import SceneResult, summarize, summarize_maps
 from mvreg_ros.evaluation.run import RecordingRegistration, register_scene, synchronize_scene
 from mvreg_ros.evaluation.tables import calibration_table, ecdf_table, map_table, table
+from mvreg_ros.types import InputError
 
 
 def run(args: Namespace) -> None:
     """Evaluate the scenes and write the figures; raises InputError."""
+    if args.ray and args.benchmark == 'sync':
+        raise InputError('--ray is for clouds, and sync registers none: leave it out')
     require_matplotlib()
     parameters = parameter_values(args)
     with new_folder(args.out) as folder:
@@ -45,10 +49,11 @@ def register(args: Namespace) -> list[SceneResult]:
               else cloud_scenes(args.root, args.benchmark, args.scenes))
     registration = RecordingRegistration.from_pretrained(**parameter_values(args))
     results = []
-    for scene in scenes:
-        progress = ProgressReport(f'{scene.name}: ')
-        results.append(register_scene(scene, registration, progress))
-        progress.close()
+    with spread(registration, args.ray):
+        for scene in scenes:
+            progress = ProgressReport(f'{scene.name}: ')
+            results.append(register_scene(scene, registration, progress))
+            progress.close()
     return results
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 import time
 
+from mvreg_ros.cluster import spread
 from mvreg_ros.commands.console import ProgressReport, say
 from mvreg_ros.commands.options import parameter_values
 from mvreg_ros.data.bags import is_bag, read_bag
@@ -34,7 +35,7 @@ def run(args: Namespace) -> None:
     parameters = parameter_values(args)
     excluded = parse_ids(args.exclude)
     registration = MultiviewRegistration.from_pretrained(**parameters)
-    with new_folder(args.out) as folder:
+    with new_folder(args.out) as folder, spread(registration, args.ray):
         progress = ProgressReport()
         fragments, refused = read(registration, progress)
         result = register_without(registration, fragments, excluded, progress)

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Generic
 
-from mvreg_ros.cache import Cache, MemoryCache, pair_key
+from mvreg_ros.cache import Cache, MemoryCache, pair_key, recalled
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
@@ -17,7 +18,7 @@ from mvreg_ros.pairs.selection import EachWithEach, LikelyPairs, Selection
 from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.evidence import counted
 from mvreg_ros.pairwise.registration import PairwiseRegistration
-from mvreg_ros.parallel import ordered_map, workers_for
+from mvreg_ros.parallel import Mapper, Result, Threads, workers_for
 from mvreg_ros.types import Edges, FragmentFeatures, no_progress, PairRegistration, Progress
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ class ConsistencyMethod:
         """
         inlier_distance = INLIER_VOXELS * voxel_size
         self.voxel_size = voxel_size
-        self.workers = workers_for(device)
+        self.mapper: Mapper = Threads(workers_for(device))
         self.descriptor = descriptor
         self.register_pair = PairwiseRegistration(
             SpatialConsistency(inlier_distance), inlier_distance, zeta, min_similarity)
@@ -91,20 +92,27 @@ class ConsistencyMethod:
         progress: Progress = no_progress, cache: Cache | None = None,
     ) -> list[PairRegistration]:
         """Return the relative poses of pairs of fragments."""
-        known = cache or MemoryCache()
-
-        def register(pair: Pair) -> PairRegistration:
-            i, j = pair
-            found = known.recall(
-                pair_key(features[i], features[j]),
-                lambda: self.register_pair(i, j, features[i], features[j]))
-            return replace(found, i=i, j=j)
-
+        job = PairJob(self.register_pair, self.mapper.shared(features))
+        keys = [pair_key(features[i], features[j]) for i, j in pairs]
+        found = recalled(cache or MemoryCache(), keys, self.mapper, job, pairs)
         registrations = []
-        for registration in ordered_map(register, pairs, self.workers):
-            registrations.append(registration)
+        for (i, j), registration in zip(pairs, found, strict=True):
+            registrations.append(replace(registration, i=i, j=j))
             progress('pairs', len(registrations), len(pairs))
         return registrations
+
+
+@dataclass(frozen=True)
+class PairJob(Generic[Result]):
+    """What is done with a pair of fragments, as a function that a `Mapper` can send."""
+
+    function: Callable[[int, int, FragmentFeatures, FragmentFeatures], Result]
+    features: Sequence[FragmentFeatures]
+
+    def __call__(self, pair: Pair) -> Result:
+        """Return function(i, j, features[i], features[j])."""
+        i, j = pair
+        return self.function(i, j, self.features[i], self.features[j])
 
 
 def after(before: int, progress: Progress) -> Progress:

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import fields
-from typing import TypeVar
+from dataclasses import dataclass, fields
+from typing import Generic
 
 from mvreg_ros.cache import Cache
 from mvreg_ros.device import autocast
@@ -29,7 +29,7 @@ from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import judged, Synchronization
 from mvreg_ros.pairs.ranking import Pair
 from mvreg_ros.pairwise.information import correspondence_information
-from mvreg_ros.parallel import ordered_map, workers_for
+from mvreg_ros.parallel import Item, Mapper, Result, Threads, workers_for
 from mvreg_ros.types import (
     Edges,
     FloatArray,
@@ -40,9 +40,6 @@ from mvreg_ros.types import (
 )
 import torch
 from torch import Tensor
-
-Item = TypeVar('Item')
-Result = TypeVar('Result')
 
 # Correspondences within so many voxels of where the pose puts them are inliers: 7.5 cm at 2.5 cm.
 INLIER_VOXELS = 3.0
@@ -57,6 +54,19 @@ def learned_descriptor(
     if isinstance(network.phi, CylinderNetwork):
         return CylinderDescriptor(network.phi, voxel_size, device, max_keypoints)
     return FcgfDescriptor(network.phi, voxel_size, device, max_keypoints, engine)
+
+
+@dataclass(frozen=True)
+class Inference(Generic[Item, Result]):
+    """A function in the states for inference, which are those of a thread."""
+
+    function: Callable[[Item], Result]
+    device: torch.device
+
+    def __call__(self, item: Item) -> Result:
+        """Return function(item)."""
+        with torch.inference_mode(), autocast(self.device):
+            return self.function(item)
 
 
 class LearnedMethod:
@@ -76,7 +86,7 @@ class LearnedMethod:
         config = network.config
         self.network = network.to(device).eval()
         self.device = device
-        self.workers = workers_for(device)
+        self.mapper: Mapper = Threads(workers_for(device))
         self.voxel_size = voxel_size
         self.scale = config.voxel_size / voxel_size
         self.descriptor = learned_descriptor(network, voxel_size, device, engine)
@@ -145,12 +155,7 @@ class LearnedMethod:
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """Apply a part of the network to many items, on all cores."""
-        def infer(item: Item) -> Result:
-            # Both are states of the thread.
-            with torch.inference_mode(), autocast(self.device):
-                return function(item)
-
-        return ordered_map(infer, items, self.workers)
+        return self.mapper.map(Inference(function, self.device), items)
 
     def edges(self, gamma: Gamma, pairs: PairEstimate) -> Edges:
         """Return the estimates as edges in metres; the confidence is c_local."""

@@ -14,6 +14,7 @@ from mvreg_ros.cache import Cache
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.pairs.ranking import Pair
+from mvreg_ros.parallel import Mapper
 from mvreg_ros.types import FragmentFeatures, no_progress, Progress
 
 
@@ -40,9 +41,7 @@ class Method(Protocol):
     def descriptor(self) -> Descriptor:
         """Return phi's feature space."""
 
-    @property
-    def workers(self) -> int:
-        """Return how many threads may call the descriptor."""
+    mapper: Mapper  # where fragments are described and pairs registered
 
     def solve(
         self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],

@@ -17,7 +17,6 @@ from threading import Lock
 import time
 from typing import Any
 
-from mvreg_ros.cache import Computed
 from mvreg_ros.types import FragmentFeatures, PairRegistration
 import numpy as np
 from safetensors.numpy import load, save
@@ -53,18 +52,17 @@ class SessionCache:
         with self._trouble():
             self._open()
 
-    def recall(self, key: str, compute: Callable[[], Computed]) -> Computed:
-        """Return what is known under `key`, or what `compute` returns and is known from then."""
-        if not key:
-            return compute()
+    def find(self, key: str) -> Any:
+        """Return what is known under `key`, None where that is nothing."""
         with self._lock, self._trouble():
-            known: Computed | None = self._load(key)
-            if known is not None:
-                return known
-        result = compute()
+            return self._load(key)
+        return None
+
+    def keep(self, key: str, result: FragmentFeatures | PairRegistration) -> None:
+        """Know a result from now on."""
         with self._lock, self._trouble():
-            self._store(key, result)
-        return result
+            if key:
+                self._store(key, result)
 
     def settle(self) -> None:
         """Write down what is not yet written."""
@@ -99,7 +97,7 @@ class SessionCache:
             return None
         return _decoded(KINDS[kind], value, self._device)
 
-    def _store(self, key: str, result: Computed) -> None:
+    def _store(self, key: str, result: FragmentFeatures | PairRegistration) -> None:
         if self._database is None:
             return
         value = _encoded(result)

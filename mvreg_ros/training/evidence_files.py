@@ -12,7 +12,6 @@ from pathlib import Path
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.evaluation.metrics import relative_errors
 from mvreg_ros.methods.consistency import ConsistencyMethod
-from mvreg_ros.parallel import ordered_map
 from mvreg_ros.training.disturbance import disturbed
 from mvreg_ros.training.processes import own_share, wait_for_all
 from mvreg_ros.training.scenes import TrainingScene
@@ -87,7 +86,7 @@ def compute_poses(
                 right[k] = float(degrees < labels.rotation and metres < labels.translation)
         return evidence, right
 
-    results = list(ordered_map(judge, jobs, method.workers))
+    results = list(method.mapper.map(judge, jobs))
     return {'evidence': torch.cat([evidence for evidence, _ in results]),
             'right': torch.cat([right for _, right in results])}
 
@@ -98,4 +97,4 @@ def described(
     """Return the features of every `step`-th fragment of a scene, as rough as real ones."""
     fragments = [disturbed(scene.fragment(k), scene.name, k, method.voxel_size)
                  for k in range(0, len(scene), step)]
-    return list(ordered_map(method.descriptor, fragments, method.workers))
+    return list(method.mapper.map(method.descriptor, fragments))
