@@ -29,7 +29,7 @@ class DescribedScene:
 
     def refined(self, graph: Synchronization, voxel_size: float) -> Synchronization:
         """Return the poses after GICP on the edges in use and the final optimisation."""
-        edges = refine_edges(self.fragments, graph.edges, graph.poses, voxel_size)
+        edges = refine_edges(self.fragments, graph.edges, voxel_size)
         poses, _ = optimize_poses(graph.poses, graph.component, edges)
         return replace(graph, poses=poses, edges=edges)
 

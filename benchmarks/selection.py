@@ -94,7 +94,7 @@ def main() -> None:
             seconds[name] += spent
             tried[name] += len(graph.edges)
             if name == 'all':
-                shares = found_in(likeness(described.features, words), graph.edges)
+                shares = found_in(likeness(described.features, words, method.mapper), graph.edges)
                 early[scene.name] = [f'{share:.3f}' for share in shares]
         progress.close()
     rows = {name: [*accuracy_cells(scenes), str(tried[name]), f'{seconds[name]:.0f}']

@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What was computed before and need not be computed again: features of fragments, and pairs."""
+"""What was computed before and need not be again: features of fragments, pairs, edges."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ from mvreg_ros.device import select_device
 from mvreg_ros.native.library import native_kernel
 from mvreg_ros.parallel import Item, Mapper
 from mvreg_ros.parameters import Value
-from mvreg_ros.types import Fragment, FragmentFeatures, PairRegistration
+from mvreg_ros.types import (
+    FirstLook,
+    Fragment,
+    FragmentFeatures,
+    PairRegistration,
+    RefinedEdge,
+)
 import torch
 
-Computed = TypeVar('Computed', FragmentFeatures, PairRegistration)
+KINDS = (FragmentFeatures, PairRegistration, FirstLook, RefinedEdge)
+Known = FragmentFeatures | PairRegistration | FirstLook | RefinedEdge
+Computed = TypeVar('Computed', FragmentFeatures, PairRegistration, FirstLook, RefinedEdge)
 
 # Those that features and pairs depend on, besides weights, device and code.
 PARAMETERS = ('method', 'features', 'sparse_engine', 'voxel_size')
@@ -32,7 +40,7 @@ class Cache(Protocol):
     def find(self, key: str) -> Any:
         """Return what is known under `key`, None where that is nothing."""
 
-    def keep(self, key: str, result: FragmentFeatures | PairRegistration) -> None:
+    def keep(self, key: str, result: Known) -> None:
         """Know a result from now on."""
 
     def settle(self) -> None:
@@ -53,7 +61,7 @@ class MemoryCache:
             self._used.add(key)
         return self._known.get(key)
 
-    def keep(self, key: str, result: FragmentFeatures | PairRegistration) -> None:
+    def keep(self, key: str, result: Known) -> None:
         """Know a result from now on."""
         if key:
             self._known[key] = result

@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 from typing import Protocol, TypeVar
 
 from mvreg_ros.cancellation import cancelled_by, raise_if_cancelled
 from mvreg_ros.types import RegistrationCancelled
+from threadpoolctl import threadpool_limits
 import torch
 
 Item = TypeVar('Item')
@@ -62,6 +64,24 @@ def workers_for(device: torch.device) -> int:
     Ask before any work begins: torch's number in a thread begun after a pool has run is one.
     """
     return torch.get_num_threads() if device.type == 'cpu' else 1
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """
+    Let every library compute in the thread that calls it, for as long as the block.
+
+    Our jobs are many and small: they share the cores by themselves. The threads of OpenMP, MKL and
+    OpenBLAS would wait for one another after each small operator, spinning, and where something
+    else needs a core they wait for long.
+    """
+    before = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def ordered_map(

@@ -20,6 +20,7 @@ from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.multiview.refinement import refine_edges
 from mvreg_ros.pairs.overlap import overlapping_by_priors
 from mvreg_ros.pairs.ranking import Pair
+from mvreg_ros.parallel import one_thread_each
 from mvreg_ros.parameters import checked, Value
 from mvreg_ros.types import (
     FloatArray,
@@ -68,6 +69,7 @@ class MultiviewRegistration:
         return cls(values, method_from(values))
 
     @shortage_explained()
+    @one_thread_each()
     def register(
         self, clouds: Sequence[NDArray | Fragment], progress: Progress = no_progress
     ) -> Registration:
@@ -98,7 +100,9 @@ class MultiviewRegistration:
         covariances = np.full((len(fragments), 6, 6), np.nan)
         if self.parameters['refine']:
             with watch('refinement'):
-                edges = refine_edges(fragments, edges, poses, self.voxel_size, progress)
+                keys = [feature.key for feature in features]
+                edges = refine_edges(
+                    fragments, edges, self.voxel_size, progress, keys, self.cache)
                 poses, covariances = optimize_poses(poses, graph.component, edges)
         poses, covariances, edges = restored(poses, covariances, edges, np.stack(centers))
         placed = graph.component >= 0

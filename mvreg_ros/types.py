@@ -126,6 +126,21 @@ class PairRegistration:
     information: FloatArray
 
 
+@dataclass(frozen=True)
+class RefinedEdge:
+    """T_i_j (4, 4) by the surfaces alone, and their information (6, 6): zero where they failed."""
+
+    T_i_j: FloatArray
+    information: FloatArray
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """How many of a few keypoints of two fragments agree on one motion; see `pairs.first_look`."""
+
+    inliers: int
+
+
 class Verdict(str, Enum):
     """What became of an edge. A bridge is in use and the only link between the parts it joins."""
 

@@ -58,7 +58,7 @@ def register_one_pair() -> None:
 def refine_one_edge() -> None:
     rows = np.array([0])
     given = views(2)
-    refine_edges(given, edges().select(rows), np.tile(np.eye(4), (2, 1, 1)), VOXEL_SIZE)
+    refine_edges(given, edges().select(rows), VOXEL_SIZE)
 
 
 def overlap_of_many() -> None:

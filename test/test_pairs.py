@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 from hypothesis import given, settings
@@ -13,7 +14,8 @@ from mvreg_ros.pairs.match_kernel import aggregated, likeness
 from mvreg_ros.pairs.overlap import distinct, overlapping, overlapping_by_priors, overlaps
 from mvreg_ros.pairs.ranking import Pair, strongest
 from mvreg_ros.pairs.selection import EachWithEach, LikelyPairs, SelectionConfig
-from mvreg_ros.types import Edges, Fragment, FragmentFeatures, PairRegistration
+from mvreg_ros.parallel import Threads
+from mvreg_ros.types import Edges, FirstLook, Fragment, FragmentFeatures, PairRegistration
 import numpy as np
 import pytest
 import torch
@@ -55,7 +57,8 @@ def test_likeness_is_the_match_kernel() -> None:
         length = np.linalg.norm(sums, axis=1, keepdims=True)
         vectors.append(np.divide(sums, length, out=np.zeros_like(sums), where=length > 0))
     expected = [[sum((a[k] @ b[k]) ** 5 for k in range(5)) / 5 for b in vectors] for a in vectors]
-    found = likeness([described(np.zeros((len(d), 3)), d) for d in sets], words)
+    found = likeness(
+        [described(np.zeros((len(d), 3)), d) for d in sets], words, Threads(1))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.diag(found)[0] == pytest.approx(1)
     assert np.diag(found)[1] < 0.7  # three descriptors have three words of five at the most
@@ -134,6 +137,7 @@ class Corridor:
             side = np.arange(count) < gap
             self.likeness[side[:, None] != side] *= 0.01
         self.tried: list[list[Pair]] = []
+        self.looked: list[Pair] = []
 
     def graph(self) -> Synchronization:
         """Return the poses by the pairs tried so far; those apart have an edge of no evidence."""
@@ -144,10 +148,15 @@ class Corridor:
             for i, j in pairs for n in [100 if self.near[i, j] <= 2 else 0]]
         return synchronize(len(self.poses), Edges.of(edges), 0.5)
 
+    def look(self, pairs: Sequence[Pair]) -> list[FirstLook]:
+        """Find many inliers where boxes overlap, few elsewhere."""
+        self.looked += pairs
+        return [FirstLook(100 if self.near[i, j] <= 2 else 5) for i, j in pairs]
+
     def run(self, config: SelectionConfig, neighbors: set[Pair] | None = None) -> Synchronization:
         """Choose and register until that is enough."""
         selection = LikelyPairs(
-            self.features, self.likeness, neighbors or set(), VOXEL_SIZE, config)
+            self.features, self.likeness, self.look, neighbors or set(), VOXEL_SIZE, config)
         self.tried.append(selection.first())
         for _ in range(selection.rounds):
             self.tried.append(selection.further(self.graph()))
@@ -189,6 +198,16 @@ def test_a_stranger_costs_a_bounded_number_of_pairs() -> None:
     assert len(tried) <= 3 + 6 + 4 + 2 * 2 * 4
 
 
+def test_what_a_look_finds_is_registered_and_little_else() -> None:
+    """Of twelve that look alike four overlap; the rest is looked at once and left."""
+    corridor = Corridor(40)
+    corridor.run(SelectionConfig(alike=12, least=1))
+    first = set(corridor.tried[0])
+    assert first == {(i, j) for i, j in combinations(range(40), 2) if j - i <= 2}
+    assert first < set(corridor.looked) and len(corridor.looked) == len(set(corridor.looked))
+    assert len(corridor.looked) > 3 * len(first)
+
+
 def test_neighbors_are_tried_at_first() -> None:
     corridor = Corridor(12)
     corridor.run(SelectionConfig(alike=1), {(0, 11), (3, 9)})
@@ -209,7 +228,8 @@ def test_no_pair_is_chosen_twice_and_all_hang_together(
 ) -> None:
     """However alike fragments look: in order, i < j, spanning, and the same again."""
     scores = np.random.default_rng(seed).integers(-1, 3, (count, count)).astype(float)
-    config = SelectionConfig(alike, leaving, rounds)
+    config = SelectionConfig(
+        few=0, alike=alike, leaving=leaving, rounds=rounds)
     runs = []
     for _ in range(2):
         corridor = Corridor(count, likeness=scores + scores.T)

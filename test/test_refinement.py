@@ -30,8 +30,7 @@ def test_icp_repairs_a_disturbed_edge_and_leaves_a_hopeless_one() -> None:
     edges = replace(edges, T_i_j=relative(start, i, j), verdict=np.full(2, Verdict.KEPT, object))
     steps: list[tuple[str, int, int]] = []
     refined = refine_edges(
-        scene, edges, start, VOXEL_SIZE, lambda *step: steps.append(step), RefinementConfig()
-    )
+        scene, edges, VOXEL_SIZE, lambda *step: steps.append(step), config=RefinementConfig())
     error = np.linalg.inv(relative(truth, i, j)) @ refined.T_i_j
     assert np.degrees(rotation_angle(error[0, :3, :3])) < 0.3
     assert np.linalg.norm(error[0, :3, 3]) < 0.01

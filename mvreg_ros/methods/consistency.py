@@ -12,6 +12,8 @@ from mvreg_ros.cache import Cache, MemoryCache, pair_key, recalled
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
+from mvreg_ros.multiview.surroundings import Surroundings
+from mvreg_ros.pairs.first_look import TakeALook
 from mvreg_ros.pairs.match_kernel import likeness
 from mvreg_ros.pairs.ranking import Pair
 from mvreg_ros.pairs.selection import EachWithEach, LikelyPairs, Selection
@@ -19,7 +21,14 @@ from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.evidence import counted
 from mvreg_ros.pairwise.registration import PairwiseRegistration
 from mvreg_ros.parallel import Mapper, Result, Threads, workers_for
-from mvreg_ros.types import Edges, FragmentFeatures, no_progress, PairRegistration, Progress
+from mvreg_ros.types import (
+    Edges,
+    FirstLook,
+    FragmentFeatures,
+    no_progress,
+    PairRegistration,
+    Progress,
+)
 import torch
 from torch import Tensor
 
@@ -45,6 +54,7 @@ class ConsistencyMethod:
         """
         inlier_distance = INLIER_VOXELS * voxel_size
         self.voxel_size = voxel_size
+        self.inlier_distance = inlier_distance
         self.mapper: Mapper = Threads(workers_for(device))
         self.descriptor = descriptor
         self.register_pair = PairwiseRegistration(
@@ -56,36 +66,57 @@ class ConsistencyMethod:
         min_confidence: float, watch: Stopwatch, progress: Progress, cache: Cache,
     ) -> Synchronization:
         """Return the poses of described fragments, see `Method`."""
+        surroundings = Surroundings(features, self.inlier_distance)
         with watch('pairs'):
-            selection = self.selection(features, neighbors)
+            selection = self.selection(features, neighbors, progress, cache)
             found = self.register_pairs(features, selection.first(), progress, cache)
-            for _ in range(selection.rounds):
-                graph = self.synchronized(len(features), found, min_confidence)
+        for rounds_left in range(selection.rounds, -1, -1):
+            with watch('synchronization'):
+                graph = self.synchronized(found, surroundings, min_confidence)
+                progress('synchronization', 1, 1)
+            if not rounds_left:
+                break
+            with watch('pairs'):
                 pairs = selection.further(graph)
                 if not pairs:
                     break
                 found += self.register_pairs(features, pairs, after(len(found), progress), cache)
-        with watch('synchronization'):
-            graph = self.synchronized(len(features), found, min_confidence)
-            progress('synchronization', 1, 1)
         return graph
 
     def synchronized(
-        self, count: int, found: Sequence[PairRegistration], min_confidence: float
+        self, found: Sequence[PairRegistration], surroundings: Surroundings, min_confidence: float
     ) -> Synchronization:
-        """Return the poses of `count` fragments; the order of the pairs does not matter."""
-        edges = Edges.of(sorted(found, key=lambda pair: (pair.i, pair.j)))
-        return synchronize(
-            count, edges, min_confidence, PoseGraphConfig.for_voxel_size(self.voxel_size))
+        """Return the poses of all fragments; the order of the pairs does not matter."""
+        pairwise = Edges.of(sorted(found, key=lambda pair: (pair.i, pair.j)))
+        edges = replace(
+            pairwise, evidence=pairwise.evidence * surroundings.undisputed(pairwise))
+        graph = synchronize(
+            surroundings.count, edges, min_confidence,
+            PoseGraphConfig.for_voxel_size(self.voxel_size))
+        return replace(graph, pairwise=pairwise)
 
     def selection(
-        self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair]
+        self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],
+        progress: Progress = no_progress, cache: Cache | None = None,
     ) -> Selection:
         """Return what chooses the pairs of a registration."""
         if self.words is None:
             return EachWithEach(len(features))
-        return LikelyPairs(
-            features, likeness(features, self.words), neighbors, self.voxel_size)
+        shared = self.mapper.shared(features)
+
+        def look(pairs: Sequence[Pair]) -> list[FirstLook]:
+            keys = [f'look {key}' if (key := pair_key(features[i], features[j])) else ''
+                    for i, j in pairs]
+            found = recalled(cache or MemoryCache(), keys, self.mapper,
+                             TakeALook(shared, self.inlier_distance), pairs)
+            looks = []
+            for each in found:
+                looks.append(each)
+                progress('candidates', len(looks), len(pairs))
+            return looks
+
+        alike = likeness(shared, self.words, self.mapper)
+        return LikelyPairs(features, alike, look, neighbors, self.voxel_size)
 
     def register_pairs(
         self, features: Sequence[FragmentFeatures], pairs: Sequence[Pair],

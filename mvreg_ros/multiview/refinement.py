@@ -1,7 +1,7 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Refinement of the edges in use: generalised ICP from the synchronised poses.
+Refinement of the edges in use: generalised ICP from where they are.
 
 ICP alone slides along walls and along repeated structure; correspondences alone are as coarse as
 the keypoints. Each edge is therefore the mean of both, weighted by what each knows of it.
@@ -9,15 +9,20 @@ the keypoints. Each edge is therefore the mean of both, weighted by what each kn
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
+from mvreg_ros.cache import Cache, MemoryCache
 from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.features.voxels import voxel_down_sample
+from mvreg_ros.multiview.graph import adjacency
 from mvreg_ros.multiview.se3 import fuse, swap_order
 from mvreg_ros.multiview.support import rotation_angle
-from mvreg_ros.types import Edges, FloatArray, Fragment, no_progress, Progress
+from mvreg_ros.types import Edges, FloatArray, Fragment, no_progress, Progress, RefinedEdge
 import numpy as np
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 import small_gicp
 import torch
 
@@ -66,37 +71,102 @@ class GicpCloud:
         small_gicp.estimate_covariances(self.points, self.tree, config.neighbors)
 
 
+class Refinement:
+    """
+    The function that refines one edge after the other; clouds are kept while edges need them.
+
+    fragments, edges: as for `refine_edges`. rows: of the edges that are asked for.
+    """
+
+    def __init__(
+        self, fragments: Sequence[Fragment], edges: Edges, rows: Sequence[int], voxel_size: float,
+        config: RefinementConfig,
+    ) -> None:
+        """Fit no covariances yet."""
+        self._fragments = fragments
+        self._edges = edges
+        self._voxel_size = voxel_size
+        self._config = config
+        self._clouds: dict[int, GicpCloud] = {}
+        self._needed = Counter(edges.i[rows].tolist()) + Counter(edges.j[rows].tolist())
+
+    def __call__(self, row: int) -> RefinedEdge:
+        """Return what GICP makes of an edge from where it is."""
+        ends = int(self._edges.i[row]), int(self._edges.j[row])
+        target, source = map(self._cloud, ends)
+        found = align(target, source, self._edges.T_i_j[row], self._voxel_size, self._config)
+        for k in ends:
+            self._needed[k] -= 1
+            if not self._needed[k]:
+                del self._clouds[k]
+        return found
+
+    def _cloud(self, k: int) -> GicpCloud:
+        if k not in self._clouds:
+            raise_if_cancelled()
+            self._clouds[k] = GicpCloud(self._fragments[k], self._voxel_size, self._config)
+        return self._clouds[k]
+
+
 def refine_edges(
-    fragments: Sequence[Fragment], edges: Edges, poses: FloatArray, voxel_size: float,
-    progress: Progress = no_progress, config: RefinementConfig | None = None,
+    fragments: Sequence[Fragment], edges: Edges, voxel_size: float,
+    progress: Progress = no_progress, keys: Sequence[str] = (), cache: Cache | None = None,
+    config: RefinementConfig | None = None,
 ) -> Edges:
     """
     Return the edges with T_i_j and information of those in use improved by GICP.
 
-    poses: (S, 4, 4), where ICP starts from. An edge whose ICP fails keeps what it had.
+    It starts from T_i_j, and not from the poses, so that what was found once holds whatever other
+    fragments come. keys: (S,) what is known in `cache` of each fragment, if anything. An edge
+    whose ICP fails keeps what it had.
     """
-    config = config or RefinementConfig()
-    rows = np.flatnonzero(edges.used)
-    clouds: dict[int, GicpCloud] = {}
+    config, cache = config or RefinementConfig(), cache or MemoryCache()
+    rows = in_order_of_place(len(fragments), edges)
+    names = [refined_key(keys[edges.i[row]], keys[edges.j[row]], edges.T_i_j[row]) if keys else ''
+             for row in rows]
+    known = [cache.find(name) for name in names]
+    refine = Refinement(
+        fragments, edges, [row for row, found in zip(rows, known, strict=True) if found is None],
+        voxel_size, config)
     T_i_j, information = edges.T_i_j.copy(), edges.information.copy()
-    for done, row in enumerate(rows):
-        i, j = int(edges.i[row]), int(edges.j[row])
-        for k in {i, j} - clouds.keys():
-            raise_if_cancelled()
-            clouds[k] = GicpCloud(fragments[k], voxel_size, config)
-        start = np.linalg.inv(poses[i]) @ poses[j]
-        found = align(clouds[i], clouds[j], start, voxel_size, config)
-        if found is not None:
-            T_i_j[row], information[row] = fuse(T_i_j[row], information[row], *found)
-        progress('refinement', done + 1, len(rows))
+    for done, (row, name, found) in enumerate(zip(rows, names, known, strict=True), 1):
+        if found is None:
+            found = refine(row)
+            cache.keep(name, found)
+        if found.information.any():
+            T_i_j[row], information[row] = fuse(
+                T_i_j[row], information[row], found.T_i_j, found.information)
+        progress('refinement', done, len(rows))
     return replace(edges, T_i_j=T_i_j, information=information)
+
+
+def in_order_of_place(count: int, edges: Edges) -> list[int]:
+    """
+    Return the rows of the edges in use so that those of one place come one after the other.
+
+    In whatever order fragments came, few of them have edges both before and after any row (reverse
+    Cuthill-McKee), so that few clouds are held at once.
+    """
+    rows = np.flatnonzero(edges.used)
+    graph = adjacency(count, edges.i[rows], edges.j[rows], np.ones(len(rows)))
+    rank = np.empty(count, np.int64)
+    rank[reverse_cuthill_mckee(graph + graph.T, symmetric_mode=True)] = np.arange(count)
+    ends = np.sort(np.stack([rank[edges.i[rows]], rank[edges.j[rows]]]), axis=0)
+    order: list[int] = rows[np.lexsort(ends[::-1])].tolist()
+    return order
+
+
+def refined_key(key_i: str, key_j: str, T_i_j: FloatArray) -> str:
+    """Return the key of an edge by its fragments and where it starts, '' where one has none."""
+    start = sha256(np.ascontiguousarray(T_i_j).tobytes()).hexdigest()
+    return f'refined {key_i} {key_j} {start}' if key_i and key_j else ''
 
 
 def align(
     target: GicpCloud, source: GicpCloud, T_target_source: FloatArray, voxel_size: float,
     config: RefinementConfig,
-) -> tuple[FloatArray, FloatArray] | None:
-    """Return T_target_source and its information (6, 6), or None where ICP has strayed."""
+) -> RefinedEdge:
+    """Return T_target_source and its information, which is zero where ICP has strayed."""
     scale = voxel_size / VOXEL_SIZE
     start = T_target_source.copy()
     start[:3, 3] /= scale
@@ -115,8 +185,8 @@ def align(
         or rotation_angle(motion[:3, :3]) > config.max_angle
         or np.linalg.norm(motion[:3, 3]) > config.max_motion * VOXEL_SIZE
     ):
-        return None
+        return RefinedEdge(T_target_source, np.zeros((6, 6)))
     T[:3, 3] *= scale
     metres = np.array([1 / scale] * 3 + [1.0] * 3)
     information = config.information_scale * swap_order(np.array(result.H))
-    return T, metres[:, None] * information * metres
+    return RefinedEdge(T, metres[:, None] * information * metres)

@@ -12,8 +12,11 @@ which is nearly the same, and little else: all fragments have walls and floors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 
 from mvreg_ros.cancellation import raise_if_cancelled
+from mvreg_ros.parallel import Mapper
 from mvreg_ros.types import FloatArray, FragmentFeatures
 import numpy as np
 import torch
@@ -34,12 +37,23 @@ def aggregated(descriptors: Tensor, words: Tensor) -> Tensor:
     return normalize(off, dim=1)
 
 
-def likeness(features: Sequence[FragmentFeatures], words: Tensor) -> FloatArray:
+@dataclass(frozen=True)
+class Aggregate:
+    """The function that describes fragment k as a whole, by the words (K, D)."""
+
+    features: Sequence[FragmentFeatures]
+    words: Tensor
+
+    def __call__(self, k: int) -> Tensor:
+        """Return (K, D), see `aggregated`."""
+        return aggregated(self.features[k].descriptors.cpu(), self.words)
+
+
+def likeness(features: Sequence[FragmentFeatures], words: Tensor, mapper: Mapper) -> FloatArray:
     """Return (S, S) how alike described fragments are, at most one and usually much less."""
-    vectors = []
-    for fragment in features:
-        raise_if_cancelled()
-        vectors.append(aggregated(fragment.descriptors.cpu(), words))
+    aggregate = Aggregate(features, words)
+    with closing(mapper.map(aggregate, range(len(features)))) as described:
+        vectors = list(described)
     total = torch.zeros(len(features), len(features))
     for word in torch.stack(vectors).unbind(1):
         raise_if_cancelled()

@@ -1,16 +1,17 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Which pairs are registered, round by round.
+Which pairs are registered, round by round: a cascade.
 
-First those that look alike. Once there are poses: pairs that they lay on each other, which adds
-the loops that hold a map together, and more pairs of the fragments that are not linked to the
-largest part. What is chosen depends on the fragments alone, not on what was computed before.
+Those that look alike are looked at; those where that finds something are registered. Once there
+are poses: pairs that they lay on each other, which adds the loops that hold a map together, and
+more pairs of the fragments that are not linked to the largest part. What is chosen depends on the
+fragments alone, not on what was computed before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Protocol
@@ -19,8 +20,10 @@ from mvreg_ros.multiview.graph import maximum_spanning_forest
 from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.pairs.overlap import overlapping
 from mvreg_ros.pairs.ranking import as_pairs, Pair, strongest
-from mvreg_ros.types import FloatArray, FragmentFeatures
+from mvreg_ros.types import FirstLook, FloatArray, FragmentFeatures
 import numpy as np
+
+Look = Callable[[Sequence[Pair]], Sequence[FirstLook]]
 
 
 class Selection(Protocol):
@@ -60,15 +63,20 @@ class EachWithEach:
 @dataclass(frozen=True)
 class SelectionConfig:
     """
-    How many pairs are tried.
+    How many pairs are looked at and registered.
 
-    alike: at first each fragment with so many that look most like it. leaving: in each later round
-    each fragment outside of the largest part with so many others that are not in its part. rounds:
-    after the first.
+    few: of so many fragments all pairs are registered. alike: at first each fragment is looked at with so many that look most like it. promising:
+    inliers of a first look from which on a pair is registered. least: of each fragment so many of
+    the most promising are in any case. leaving: in each later round each fragment outside of the
+    largest part is looked at with so many others that are not in its part. rounds: after the
+    first.
     """
 
-    alike: int = 6
-    leaving: int = 4
+    few: int = 8
+    alike: int = 20
+    promising: int = 20
+    least: int = 3
+    leaving: int = 20
     rounds: int = 4
 
 
@@ -76,41 +84,64 @@ class LikelyPairs:
     """The pairs of described fragments that are likely to overlap; a `Selection`."""
 
     def __init__(
-        self, features: Sequence[FragmentFeatures], likeness: FloatArray,
+        self, features: Sequence[FragmentFeatures], likeness: FloatArray, look: Look,
         neighbors: Collection[Pair], voxel_size: float, config: SelectionConfig | None = None,
     ) -> None:
         """Take (S, S) how alike fragments look, and pairs that are chosen in any case."""
         self._config = config or SelectionConfig()
         self._points = [f.points.cpu().numpy() for f in features]
         self._likeness = likeness
+        self._look = look
         self._neighbors = set(neighbors)
         self._voxel_size = voxel_size
         self.rounds = self._config.rounds
+        self._looked: set[Pair] = set()
         self._chosen: set[Pair] = set()
 
     def first(self) -> list[Pair]:
-        """Return the pairs most alike, enough of them to span all fragments."""
+        """Return the most promising pairs, enough of them to span all fragments."""
         i, j = np.triu_indices(len(self._likeness), 1)
+        if len(self._likeness) <= self._config.few:
+            return self._new(as_pairs(i, j))
         tree = maximum_spanning_forest(len(self._likeness), i, j, self._likeness[i, j])
-        alike = strongest(self._likeness, self._config.alike)
-        return self._new(alike | as_pairs(i[tree], j[tree]) | self._neighbors)
+        alike = strongest(self._likeness, self._config.alike) | as_pairs(i[tree], j[tree])
+        found = self._looks(alike)
+        a, b = np.nonzero(np.triu(np.isfinite(found)))
+        spanning = maximum_spanning_forest(len(found), a, b, found[a, b])
+        return self._new(
+            self._promising(found) | as_pairs(a[spanning], b[spanning]) | self._neighbors)
 
     def further(self, graph: Synchronization) -> list[Pair]:
         """Return the pairs that the poses lay on each other, and those that may link a part."""
         overlap = overlapping(self._points, graph.poses, graph.component, self._voxel_size)
-        return self._new(overlap | self._leaving(graph))
+        return self._new(overlap | self._promising(self._looks(self._leaving(graph))))
 
     def _new(self, pairs: set[Pair]) -> list[Pair]:
         new = sorted(pairs - self._chosen)
         self._chosen.update(new)
         return new
 
+    def _looks(self, pairs: set[Pair]) -> FloatArray:
+        """Return (S, S) the inliers of a first look at the pairs, -inf for all others."""
+        found = np.full_like(self._likeness, -np.inf)
+        self._looked |= pairs
+        order = sorted(pairs)
+        for (i, j), look in zip(order, self._look(order), strict=True):
+            # Of equals those that are more alike, which is less than a half.
+            found[i, j] = found[j, i] = look.inliers + self._likeness[i, j] / 3
+        return found
+
+    def _promising(self, found: FloatArray) -> set[Pair]:
+        """Return the pairs with many inliers (S, S), and the best ones of each fragment."""
+        i, j = np.nonzero(np.triu(found >= self._config.promising))
+        return as_pairs(i, j) | strongest(found, self._config.least)
+
     def _leaving(self, graph: Synchronization) -> set[Pair]:
-        """Return the pairs most alike that would link a part, of those not yet chosen."""
+        """Return the pairs most alike that would link a part, of those not yet looked at."""
         part = graph.component.copy()
         part[part < 0] = -1 - np.flatnonzero(part < 0)
         untried = np.where(part[:, None] == part, -np.inf, self._likeness)
         untried[part == 0] = -np.inf
-        for i, j in self._chosen:
+        for i, j in self._looked | self._chosen:
             untried[i, j] = untried[j, i] = -np.inf
         return strongest(untried, self._config.leaving)

@@ -17,7 +17,7 @@ from threading import Lock
 import time
 from typing import Any
 
-from mvreg_ros.types import FragmentFeatures, PairRegistration
+from mvreg_ros.cache import KINDS, Known
 import numpy as np
 from safetensors.numpy import load, save
 import torch
@@ -30,9 +30,9 @@ COMMIT_SECONDS = 1.0
 # Classes by their names and fields: what an older version wrote in another form is not known.
 NAMES: dict[type, bytes] = {
     kind: f'{kind.__name__} {[(each.name, each.type) for each in fields(kind)]}'.encode()
-    for kind in (FragmentFeatures, PairRegistration)
+    for kind in KINDS
 }
-KINDS = {name: kind for kind, name in NAMES.items()}
+BY_NAME = {name: kind for kind, name in NAMES.items()}
 
 
 class SessionCache:
@@ -58,7 +58,7 @@ class SessionCache:
             return self._load(key)
         return None
 
-    def keep(self, key: str, result: FragmentFeatures | PairRegistration) -> None:
+    def keep(self, key: str, result: Known) -> None:
         """Know a result from now on."""
         with self._lock, self._trouble():
             if key:
@@ -89,15 +89,15 @@ class SessionCache:
             return None
         row = self._database.execute(
             'SELECT kind, checksum, value FROM results WHERE key = ?', (key,)).fetchone()
-        if row is None or row[0] not in KINDS:
+        if row is None or row[0] not in BY_NAME:
             return None
         kind, checksum, value = row
         if type(value) is not bytes or checksum != sha256(value).digest():
             LOGGER.warning('%s: a result is damaged and is computed again', self._path)
             return None
-        return _decoded(KINDS[kind], value, self._device)
+        return _decoded(BY_NAME[kind], value, self._device)
 
-    def _store(self, key: str, result: FragmentFeatures | PairRegistration) -> None:
+    def _store(self, key: str, result: Known) -> None:
         if self._database is None:
             return
         value = _encoded(result)
@@ -140,7 +140,7 @@ class SessionCache:
             LOGGER.warning('%s cannot be begun anew: %s', self._path, error)
 
 
-def _encoded(result: FragmentFeatures | PairRegistration) -> bytes:
+def _encoded(result: Known) -> bytes:
     """Return a result as safetensors; its key is not part of it."""
     values = {field.name: getattr(result, field.name) for field in fields(result)}
     return save({
