@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 import logging
 import os
@@ -130,8 +130,9 @@ class RayMapper:
         Yield function(item) in the order of the items.
 
         Raises what the function raises, and InputError where workers die again and again, or are
-        on a machine with another version of something. Closing the iterator, and what cancels the
-        thread that iterates, interrupts the tasks.
+        on a machine with another version of something. After what cancels the thread that
+        iterates, blocks already sent end by themselves, or with the connection: `ray.cancel`
+        aborts this process when a task ends at that moment (Ray's issue 54260).
         """
         if not items:
             return
@@ -139,20 +140,13 @@ class RayMapper:
         size = max(1, min(LARGEST_BLOCK, len(items) // (BLOCKS * cores)))
         sent = [self.ray.put(function)]  # in a list: a worker gets it once, not with each task
         waiting: deque[Any] = deque()
-        try:
-            for start in range(0, len(items), size):
-                block = list(items[start:start + size])
-                waiting.append(self.task.remote(sent, block, self.makeup))
-                if len(waiting) > AHEAD * cores:
-                    yield from self.collected(waiting[0])
-                    waiting.popleft()
-            while waiting:
-                yield from self.collected(waiting[0])
-                waiting.popleft()
-        finally:
-            with suppress(self.ray.exceptions.RayError):
-                for task in waiting:
-                    self.ray.cancel(task)
+        for start in range(0, len(items), size):
+            block = list(items[start:start + size])
+            waiting.append(self.task.remote(sent, block, self.makeup))
+            if len(waiting) > AHEAD * cores:
+                yield from self.collected(waiting.popleft())
+        while waiting:
+            yield from self.collected(waiting.popleft())
 
     def collected(self, task: Any) -> list[Any]:
         """Wait for a task and return its results."""
