@@ -40,6 +40,7 @@ CHECKED_ONLY = {
     'mvreg evaluate *': 'needs 3DMatch; test_cli.py evaluates a small scene',
     'mvreg register * --ray *': 'needs a cluster; test_ray.py starts one',
     'mvreg register * --features fcgf *': 'needs published weights; test_weights.py makes such',
+    'mvreg benchmark *': 'takes minutes; test_benchmark_command.py runs one',
     'mvreg simulate *': 'takes minutes; test_simulate_command.py simulates a small flat',
     'mvreg train *': 'takes hours; test_train_command.py trains on a small scene',
     'mvreg weights *': 'needs published weights; test_weights_command.py makes such',
