@@ -70,7 +70,9 @@ def spread(registration: MultiviewRegistration, address: str) -> Iterator[None]:
 
 def connected(address: str, cores: int) -> Any:
     """Return the module ray, connected; cores: of a cluster that is started here."""
-    os.environ['RAY_USAGE_STATS_ENABLED'] = '0'  # read when Ray is imported, and by what it starts
+    # Read by Ray and by what it starts: it tells nobody that it runs, and of many tasks that fail
+    # alike only the first is of interest, which is raised.
+    os.environ.update(RAY_USAGE_STATS_ENABLED='0', RAY_IGNORE_UNHANDLED_ERRORS='1')
     try:
         import ray
     except ImportError as error:
@@ -87,7 +89,7 @@ def connected(address: str, cores: int) -> Any:
         try:
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
         except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[-1]
+            reason = str(error.__cause__ or error).strip().splitlines()[-1].split('. ')[0]
             raise InputError(f'no Ray cluster can be used at {address} ({reason}): {CURE}; '
                              'docs/cluster.md') from error
     return ray
@@ -155,6 +157,9 @@ class RayMapper:
         try:
             results: list[Any] = self.ray.get(task)
         except self.ray.exceptions.RayTaskError as error:
+            if str(error.cause).startswith('The remote function failed to import'):
+                raise InputError('mvreg_ros cannot be imported on a machine of the cluster: '
+                                 "pip install 'mvreg_ros[ray]' on all") from error
             raise error.cause from None
         except self.ray.exceptions.RayError as error:
             raise InputError(

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from ctypes import CDLL
+from importlib import import_module
 import os
 from pathlib import Path
 import signal
@@ -71,6 +73,8 @@ def address() -> Iterator[str]:
          '--num-cpus=2', '--object-store-memory=100000000', '--include-dashboard=false',
          '--min-worker-port=0', '--max-worker-port=0', f'--temp-dir={folder}'],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # It ends with this process, even where that is killed: prctl(PR_SET_PDEATHSIG, SIGTERM).
+        preexec_fn=lambda: CDLL(None).prctl(1, signal.SIGTERM),
         env={**os.environ, 'PYTHONPATH': path},
     ) as head:
         assert head.stdout is not None
@@ -138,7 +142,7 @@ def test_workers_end_with_the_connection_after_a_cancellation(
 
 @pytest.mark.parametrize(('command', 'ray', 'cause'), [
     ('register', '127.0.0.1:9', 'no Ray cluster answers at 127.0.0.1:9 ('),
-    ('register', 'nowhere', 'no Ray cluster can be used at nowhere (Invalid address format'),
+    ('register', 'nowhere', 'no Ray cluster can be used at nowhere ('),
     ('evaluate', 'auto', '--ray is for clouds, and sync registers none'),
 ])
 def test_refusals_are_one_line_and_leave_nothing(
@@ -208,4 +212,15 @@ def test_results_come_in_order_and_an_error_in_its_place(mapper: RayMapper) -> N
 def test_a_machine_with_other_versions_is_refused(mapper: RayMapper) -> None:
     other = RayMapper(mapper.ray, makeup() | {'torch': '1.0'})
     with pytest.raises(InputError, match=r'torch is .* and 1.0 where mvreg was started: install'):
+        list(other.map(inverse, range(4)))
+
+
+def test_a_machine_without_the_package_is_named_with_the_cure(
+    mapper: RayMapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / 'only_here.py').write_text('def work(*args):\n    pass\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    other = RayMapper(mapper.ray, makeup())
+    other.task = mapper.ray.remote(import_module('only_here').work)
+    with pytest.raises(InputError, match='mvreg_ros cannot be imported on a machine'):
         list(other.map(inverse, range(4)))
