@@ -162,6 +162,13 @@ def test_where_ray_is_missing_the_cure_is_named(monkeypatch: pytest.MonkeyPatch)
         stack.enter_context(spread(pipeline(), 'local'))
 
 
+def test_a_device_that_is_no_cpu_is_refused() -> None:
+    registration = pipeline()
+    registration.parameters['device'] = 'meta'
+    with ExitStack() as stack, pytest.raises(InputError, match='set device to cpu'):
+        stack.enter_context(spread(registration, 'local'))
+
+
 @pytest.mark.parametrize('features', ['cylinder', 'fcgf'])
 def test_the_result_is_that_of_one_machine(
     mapper: RayMapper, tmp_path: Path, features: str,
