@@ -3,7 +3,7 @@
 """
 What the parts of the back end are worth: the same matches, made one map in several ways.
 
-    python -m benchmarks.ablation ROOT [--scenes NAME ...] [--out ablation.md]
+    mvreg benchmark ablation ROOT [--scenes NAME ...] [--out ablation.md]
         [parameters of mvreg evaluate]
 
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The edges are those of method consistency.
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.columns import accuracy_table
 from benchmarks.described import describe_scene
+from benchmarks.footer import publish
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.commands.options import add_parameters, parameter_values
 from mvreg_ros.data.scenes import cloud_scenes
@@ -103,8 +104,7 @@ def main() -> None:
         for name, graph in graphs.items():
             results[name].append(described.result(graph))
     text = accuracy_table('back end', results)
-    args.out.write_text(text)
-    print(text)
+    publish(text, args.out)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@
 Accuracy and time on real scenes, side by side with the peers in one run.
 
     pip install 'mvreg_ros[benchmarks]'
-    python -m benchmarks.accuracy ROOT [--ours SETTINGS ...] [--scenes NAME ...]
+    mvreg benchmark accuracy ROOT [--ours SETTINGS ...] [--scenes NAME ...]
         [--out accuracy.md]
 
 The first row is the package as it comes. SETTINGS such as features=fpfh,voxel_size=0.03 are
@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
-import platform
 
 from benchmarks import open3d_multiway, peers
 from benchmarks.columns import accuracy_cells, HEADINGS, markdown
+from benchmarks.footer import publish
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.data.clouds import read_fragment
 from mvreg_ros.data.scenes import cloud_scenes
@@ -29,7 +29,6 @@ from mvreg_ros.evaluation.protocol import peak_memory_mb, SceneResult
 from mvreg_ros.evaluation.run import RecordingRegistration
 from mvreg_ros.types import Fragment, Progress, Registration
 import open3d as o3d
-import torch
 import yaml
 
 Results = dict[str, list[SceneResult]]
@@ -79,8 +78,7 @@ def main() -> None:
                 SceneResult(scene, result, pairs.estimates, peak_memory_mb()))
         progress.close()
     text = table(results)
-    args.out.write_text(text)
-    print(text)
+    publish(text, args.out)
 
 
 def table(results: Results) -> str:
@@ -91,10 +89,7 @@ def table(results: Results) -> str:
     rows = {name: [*accuracy_cells(scenes), f'{seconds[name]:.0f}', f'{seconds[name] / ours:.2f}']
             for name, scenes in results.items()}
     return markdown(('method', *HEADINGS, 'seconds', 'ratio'), rows) + (
-        f'\n{len(next(iter(results.values())))} scenes, {torch.get_num_threads()} threads, '
-        f'{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, '
-        f'Open3D {o3d.__version__}\n'
-    )
+        f'\n{len(next(iter(results.values())))} scenes\n')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,9 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How soon a node that registers does what it is told: python -m benchmarks.cancel.
+How soon a node that registers does what it is told.
+
+    mvreg benchmark cancel [--rounds 3] [--voxel-size 0.025]
 
 A real node over DDS registers a simulated flat. At a random moment of each stage it is asked to
 register again, is cancelled, or is sent a signal twice. Prints the worst seconds of all rounds.
@@ -10,7 +12,7 @@ Large fragments are the hard case: --voxel-size 0.01 makes them six times as lar
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 import os
@@ -22,6 +24,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
 from benchmarks.columns import markdown
+from benchmarks.footer import footer
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.node.clouds import cloud_from_points
 from mvreg_ros.node.consumer import Consumer
@@ -99,7 +102,7 @@ class Trial:
 
 def main() -> None:
     """Print a row for each stage."""
-    parser = ArgumentParser(prog='python -m benchmarks.cancel', description=__doc__)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--rooms', type=int, default=1)
     parser.add_argument('--fragments', type=int, default=8)
@@ -133,6 +136,7 @@ def main() -> None:
     print(markdown(HEADINGS, {
         stage: [f'{seconds[name]:.2f}' if name in seconds else '-' for name in HEADINGS[1:]]
         for stage, seconds in worst.items()}))
+    print(footer())
 
 
 if __name__ == '__main__':

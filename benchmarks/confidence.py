@@ -3,7 +3,7 @@
 """
 Is the confidence of an edge honest? Of edges with 0.9, nine in ten should be right.
 
-    python -m benchmarks.confidence ROOT ... [--test ROOT ...] [--mixed] [--out confidence.md]
+    mvreg benchmark confidence ROOT ... [--test ROOT ...] [--mixed] [--out confidence.md]
         [parameters of mvreg evaluate]
 
 ROOTs are laid out as `mvreg evaluate 3dmatch` wants them; those that `mvreg simulate` makes serve
@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.columns import markdown
+from benchmarks.footer import publish
 import gtsam
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.commands.options import add_parameters, parameter_values
@@ -202,8 +203,7 @@ def main() -> None:
     if test:
         sets['test'] = register(test, pipeline)
     text = report(sets['validation'], sets)
-    args.out.write_text(f'{text}\n')
-    print(text)
+    publish(text, args.out)
 
 
 if __name__ == '__main__':

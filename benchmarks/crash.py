@@ -3,7 +3,7 @@
 """
 Kills the node at random moments and counts the acknowledged fragments that are lost.
 
-    python -m benchmarks.crash [--kills 50] [--seed 0]
+    mvreg benchmark crash [--kills 50] [--seed 0]
 
 A robot publishes over DDS; every other time the node registers meanwhile. SIGKILL comes up to a
 second after the first fragment. What ~/status had counted has to be on the disk, bit for bit, and
@@ -19,6 +19,7 @@ import sys
 import tempfile
 from time import monotonic
 
+from benchmarks.footer import footer
 from benchmarks.living_node import joined, living_node, PATIENCE, Robot, use_own_domain, VOXEL_SIZE
 from mvreg_ros.features.voxels import voxel_down_sample
 from mvreg_ros.session.session import last_session
@@ -98,7 +99,7 @@ def main() -> int:
         figures = crash(options.kills, options.seed, Path(folder))
     for name, value in vars(figures).items():
         print(f'{name.replace("_", " "):22}{value}')
-    print(f'{"seconds":22}{monotonic() - begin:.0f}')
+    print(f'{"seconds":22}{monotonic() - begin:.0f}\n\n{footer()}')
     return 1 if figures.lost or figures.changed else 0
 
 

@@ -3,7 +3,7 @@
 """
 How many matches a descriptor gets right, and how long it takes, one descriptor beside another.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.descriptor ROOT [--features cylinder fpfh] [--weights F]
+    OMP_NUM_THREADS=1 mvreg benchmark descriptor ROOT [--features cylinder fpfh] [--weights F]
 
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. A mutual match is right within 10 cm of the
 true pose; every pair in the lists of 3DMatch and of 3DLoMatch counts the same. FMR is the share of
@@ -20,6 +20,7 @@ from itertools import product
 from pathlib import Path
 import time
 
+from benchmarks.footer import footer
 from mvreg_ros import MultiviewRegistration
 from mvreg_ros.data.clouds import read_fragment
 from mvreg_ros.data.scenes import cloud_scenes, Scene
@@ -97,6 +98,7 @@ def main() -> None:
                 cells += [f'{share.mean():.3f}', f'{(share > MATCHED).mean():.3f}']
             print(f"| {kind} | {' | '.join(cells)} | {np.mean(keypoints):.0f} "
                   f'| {np.mean(seconds):.2f} |', flush=True)
+    print(f'\n{footer()}')
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
 """
 The ablations of the paper for method lmpcr: each of its parts with and without, one a command.
 
-    python -m benchmarks.figures ROOT --figure {4,7,8,9,refinement} [--rounds N]
+    mvreg benchmark figures ROOT --figure {4,7,8,9,refinement} [--rounds N]
         [--scenes NAME ...] [--out figure.md] [parameters of mvreg evaluate]
 
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. 4: rounds of Alg. 1, and what edges are
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from benchmarks.columns import accuracy_table
 from benchmarks.described import describe_scene
+from benchmarks.footer import publish
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.commands.options import add_parameters, parameter_values
 from mvreg_ros.data.scenes import cloud_scenes
@@ -173,8 +174,7 @@ def main() -> None:
             results[name].append(described.result(graph))
         progress.close()
     text = accuracy_table(f'Fig. {args.figure}', results)
-    args.out.write_text(text)
-    print(text)
+    publish(text, args.out)
 
 
 if __name__ == '__main__':

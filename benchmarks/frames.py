@@ -3,7 +3,7 @@
 """
 From the frames of a depth camera to a map, on real sequences, with odometry that drifts.
 
-    python -m benchmarks.frames [ROOT] [--sequences hololens tum_fr1_rpy] [--drift 0.02] [--seed 0]
+    mvreg benchmark frames [ROOT] [--sequences hololens tum_fr1_rpy] [--drift 0.02] [--seed 0]
         [--out frames.md] [parameters of mvreg register, such as --voxel-size 0.05]
 
 ROOT holds a folder for each sequence: depth/*.png (16 bits), poses.txt (4 x 4 T_world_camera, one
@@ -21,6 +21,7 @@ import os
 from pathlib import Path
 import time
 
+from benchmarks.footer import footer
 from matplotlib.image import imread
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.commands.options import add_parameters, parameter_values
@@ -133,6 +134,8 @@ def main() -> None:
         for line in rows(args.root / name, values, args.drift, args.seed):
             lines.append(line)
             print(line, flush=True)
+    lines += ['', footer()]
+    print('\n'.join(lines[-2:]))
     args.out.write_text('\n'.join(lines) + '\n')
 
 

@@ -1,7 +1,9 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Feeds nonsense to what reads strangers' bytes: python -m benchmarks.fuzz --cases N [--seed S].
+Feeds nonsense to what reads strangers' bytes.
+
+    mvreg benchmark fuzz [--cases N] [--seed S]
 
 Clouds, bags and sessions, each made well and then spoiled. A case is taken or refused with a
 reason in one line; anything else is a finding, and its seed makes it again.
@@ -9,7 +11,7 @@ reason in one line; anything else is a finding, and its seed makes it again.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from tempfile import TemporaryDirectory
 import time
 from typing import Any
 
+from benchmarks.footer import footer
 from mvreg_ros.data.bags import fragment_from_cloud, read_bag, TYPE
 from mvreg_ros.refusal import Refusal
 from mvreg_ros.session.session import Session
@@ -223,7 +226,7 @@ def fuzz(target: str, cases: int, seed: int) -> Counter[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print what became of the cases; the first finding ends it with a traceback."""
-    parser = ArgumentParser(prog='python -m benchmarks.fuzz', description=__doc__)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('--cases', type=int, default=1000, help='of each target')
     parser.add_argument('--seed', type=int, default=0, help='of the first case')
     parser.add_argument('--target', choices=TARGETS, help='default: all')
@@ -234,6 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'{target}: {options.cases} cases in {time.monotonic() - begin:.1f} s')
         for outcome, count in outcomes.most_common():
             print(f'  {count:7d}  {outcome}')
+    print(f'\n{footer()}')
     return 0
 
 

@@ -3,7 +3,7 @@
 """
 What the learned registration of a pair costs, and which part of it: random weights, one thread.
 
-    python -m benchmarks.pairs [--points N ...] [--rounds N] [--batch N] [--out pairs.md]
+    mvreg benchmark pairs [--points N ...] [--rounds N] [--batch N] [--out pairs.md]
 
 A pair is what Alg. 1 does before its first round: correspondences, psi_init and a pose, psi_iter
 and a pose. Times are of the processor, the best of the rounds, without gradients. Memory is what a
@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 import time
 
+from benchmarks.footer import publish
 from mvreg_ros.evaluation.protocol import peak_memory_mb
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
 from mvreg_ros.pairwise.registration_block import correspondence_weights, RegistrationBlock
@@ -141,8 +142,7 @@ def main() -> None:
     memory = memory_table(args.points, args.batch)
     milliseconds = time_table({count: times(count, args.rounds) for count in args.points})
     text = f'{milliseconds}\n{memory}'
-    args.out.write_text(text)
-    print(text)
+    publish(text, args.out)
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
 """
 What a whole scene costs method `lmpcr`: seconds by stage and the peak memory of the process.
 
-    python -m benchmarks.scene ROOT [--scene home_md] [--out scene.md]
+    mvreg benchmark scene ROOT [--scene home_md] [--out scene.md]
 
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The network has the paper's size, 2048
 points of each fragment and random weights: time and memory do not depend on what they are.
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
-import platform
 
+from benchmarks.footer import publish
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.data.clouds import read_fragments
 from mvreg_ros.data.scenes import cloud_scenes
@@ -51,12 +51,10 @@ def main() -> None:
         *(f'| {scene.count} | {len(result.edges)} | {method.network.config.points} | {stage} '
           f'| {seconds:.1f} |' for stage, seconds in result.seconds.items()),
         f'\npeak memory of the process {peak_memory_mb():.0f} MiB, with the fragments read '
-        f'{before:.0f} MiB; {torch.get_num_threads()} threads, {platform.machine()}, '
-        f'torch {torch.__version__}',
+        f'{before:.0f} MiB',
     ]
     text = '\n'.join(rows) + '\n'
-    args.out.write_text(text)
-    print(text)
+    publish(text, args.out)
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
 """
 What `pairs: auto` leaves out and what that costs, beside `pairs: all`.
 
-    python -m benchmarks.selection ROOT [--scenes NAME ...] [--out selection.md]
+    mvreg benchmark selection ROOT [--scenes NAME ...] [--out selection.md]
         [parameters of mvreg evaluate]
 
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The fragments are read and described before
@@ -19,6 +19,7 @@ import time
 
 from benchmarks.columns import accuracy_cells, HEADINGS, markdown
 from benchmarks.described import describe_scene, DescribedScene
+from benchmarks.footer import publish
 from mvreg_ros.cache import MemoryCache
 from mvreg_ros.commands.console import ProgressReport
 from mvreg_ros.commands.options import add_parameters, parameter_values
@@ -31,7 +32,6 @@ from mvreg_ros.pairs.match_kernel import likeness
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import Edges, FloatArray, Progress
 import numpy as np
-import torch
 
 BUDGET = 0.25
 FOUND = (0.9, 0.99)
@@ -103,9 +103,8 @@ def main() -> None:
         markdown(('pairs', *HEADINGS, 'tried', 'seconds'), rows),
         markdown(('scene', f'in use, found in {BUDGET:.0%} of all pairs',
                   *(f'pairs for {share:.0%}' for share in FOUND)), early),
-        f'{len(early)} scenes, {torch.get_num_threads()} threads, torch {torch.__version__}\n'])
-    args.out.write_text(text)
-    print(text)
+        f'{len(early)} scenes'])
+    publish(text, args.out)
 
 
 if __name__ == '__main__':

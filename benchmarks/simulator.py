@@ -1,20 +1,23 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Compare simulated depth images and fragments with real ones, and say what a fragment costs.
+Simulated depth images and fragments beside real ones, and what a fragment costs.
 
-Real data is read from MVREG_DATA or ../shared/data. Usage: python benchmarks/simulator.py [SEED]
+    mvreg benchmark simulator [SEED]
+
+Real data is read from MVREG_DATA or ../shared/data.
 """
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 import os
 from pathlib import Path
-import sys
 import time
 
+from benchmarks.footer import footer
 from matplotlib.image import imread
 from mvreg_ros.data.clouds import read_cloud
 from mvreg_ros.data.logs import read_overlap
@@ -218,6 +221,14 @@ def report(seed: int) -> Iterator[str]:
     yield from surface_table('angle, deg', ANGLES, 'from plane, mm / (range in m)^2', by_angle)
 
 
-if __name__ == '__main__':
-    for line in report(int(sys.argv[1]) if len(sys.argv) > 1 else 0):
+def main() -> None:
+    """Print the report."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument('seed', nargs='?', type=int, default=0)
+    for line in report(parser.parse_args().seed):
         print(line, flush=True)
+    print(f'\n{footer()}')
+
+
+if __name__ == '__main__':
+    main()

@@ -3,7 +3,7 @@
 """
 What the node loses and what it leaks under load.
 
-    python -m benchmarks.soak [--fragments 200] [--rounds 100]
+    mvreg benchmark soak [--fragments 200] [--rounds 100]
 
 Fragments are published at 10 Hz while registrations run, one after the other. Then rounds of three
 fragments, a registration and a reset; threads, open files and memory of the node are printed after
@@ -22,6 +22,7 @@ import sys
 import tempfile
 from time import monotonic
 
+from benchmarks.footer import footer
 from benchmarks.living_node import joined, living_node, PATIENCE, Robot, use_own_domain
 from std_srvs.srv import Trigger
 
@@ -111,6 +112,7 @@ def main() -> int:
     print('|---|---|---|')
     for name, before in vars(early).items():
         print(f'| {name} | {before:.0f} | {getattr(late, name):.0f} |')
+    print(f'\n{footer()}')
     leaks = (late.threads > early.threads or late.files > early.files
              or late.memory_mb > early.memory_mb + GROWTH_MB)
     return 1 if missing or leaks else 0

@@ -3,7 +3,7 @@
 """
 ResUNetBN2C on a real fragment: the sparse engines against the matrix products they must do.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.sparse ROOT [--rounds N] [--out sparse.md]
+    OMP_NUM_THREADS=1 mvreg benchmark sparse ROOT [--rounds N] [--out sparse.md]
 
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. The floor is one dense product for each
 offset of each convolution, with a row for each pair of voxels, out of and into the same memory
@@ -20,10 +20,10 @@ from collections.abc import Callable
 from functools import partial
 import os
 from pathlib import Path
-import platform
 import time
 from unittest.mock import patch
 
+from benchmarks.footer import publish
 from mvreg_ros.data.clouds import read_cloud
 from mvreg_ros.data.scenes import cloud_scenes
 from mvreg_ros.features.fcgf import ResUNetBN2C
@@ -183,11 +183,8 @@ def main() -> None:
     multiplications = sum(n * c_in * c_out for n, c_in, c_out in products)
     text += (
         f'\n{len(coordinates)} voxels, {multiplications / 1e9:.1f} billion multiplications '
-        f'forward, {args.rounds} rounds, {torch.get_num_threads()} threads, {platform.machine()}, '
-        f'Python {platform.python_version()}, torch {torch.__version__}\n'
-    )
-    args.out.write_text(text)
-    print(text)
+        f'forward, {args.rounds} rounds\n')
+    publish(text, args.out)
 
 
 def measure(arms: dict[str, tuple[Work, ...]], rounds: int) -> dict[str, list[float]]:

@@ -9,7 +9,7 @@ command is chosen, so that help comes at once.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawDescriptionHelpFormatter, REMAINDER
 from collections.abc import Sequence
 from importlib import import_module
 import os
@@ -33,6 +33,7 @@ examples:
   mvreg simulate --out rooms --scenes 2 --seed 7
   mvreg train features --config config/training/features_fcgf_cpu.yaml
   mvreg weights convert pairwise_reg.pt --out lmpcr.safetensors
+  mvreg benchmark sparse data/3dmatch
   mvreg doctor
 """
 REGISTER = """
@@ -73,6 +74,12 @@ scene, and no two seeds share a room. That is how rooms are held out: seeds 900 
 validation, from 1000 on for training.
 A bag has /fragments, odometry on /tf (odom -> camera) and /ground_truth; docs/bags.md tells how to
 play it.
+"""
+BENCHMARK = """
+Measure a table of README and docs anew; without NAME, list them. docs/benchmarks.md tells more.
+
+The benchmarks are in a clone of the repository, not in what pip installs. Each table ends with the
+machine, the versions and the commit that it was measured with.
 """
 WEIGHTS = """
 Look into published checkpoints, and make files of weights of them. No code in them is run.
@@ -152,6 +159,10 @@ def build_parser() -> ArgumentParser:
     convert.add_argument('files', nargs='+', metavar='FILE', type=Path)
     convert.add_argument('--out', required=True, type=Path, metavar='FILE',
                          help='a new .safetensors file')
+
+    benchmark = add('benchmark', 'measure a table of README and docs', BENCHMARK)
+    benchmark.add_argument('name', nargs='?', default='', metavar='NAME')
+    benchmark.add_argument('arguments', nargs=REMAINDER, metavar='...', help='those of the table')
 
     add('doctor', 'what is installed, what is missing and how to get it')
     return parser

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 import logging
 import os
@@ -70,7 +70,9 @@ def spread(registration: MultiviewRegistration, address: str) -> Iterator[None]:
 
 def connected(address: str, cores: int) -> Any:
     """Return the module ray, connected; cores: of a cluster that is started here."""
-    os.environ['RAY_USAGE_STATS_ENABLED'] = '0'  # read when Ray is imported, and by what it starts
+    # Read by Ray and by what it starts: it tells nobody that it runs, and of many tasks that fail
+    # alike only the first is of interest, which is raised.
+    os.environ.update(RAY_USAGE_STATS_ENABLED='0', RAY_IGNORE_UNHANDLED_ERRORS='1')
     try:
         import ray
     except ImportError as error:
@@ -87,7 +89,7 @@ def connected(address: str, cores: int) -> Any:
         try:
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
         except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[-1]
+            reason = str(error.__cause__ or error).strip().splitlines()[-1].split('. ')[0]
             raise InputError(f'no Ray cluster can be used at {address} ({reason}): {CURE}; '
                              'docs/cluster.md') from error
     return ray
@@ -130,8 +132,9 @@ class RayMapper:
         Yield function(item) in the order of the items.
 
         Raises what the function raises, and InputError where workers die again and again, or are
-        on a machine with another version of something. Closing the iterator, and what cancels the
-        thread that iterates, interrupts the tasks.
+        on a machine with another version of something. After what cancels the thread that
+        iterates, blocks already sent end by themselves, or with the connection: `ray.cancel`
+        aborts this process when a task ends at that moment (Ray's issue 54260).
         """
         if not items:
             return
@@ -139,20 +142,13 @@ class RayMapper:
         size = max(1, min(LARGEST_BLOCK, len(items) // (BLOCKS * cores)))
         sent = [self.ray.put(function)]  # in a list: a worker gets it once, not with each task
         waiting: deque[Any] = deque()
-        try:
-            for start in range(0, len(items), size):
-                block = list(items[start:start + size])
-                waiting.append(self.task.remote(sent, block, self.makeup))
-                if len(waiting) > AHEAD * cores:
-                    yield from self.collected(waiting[0])
-                    waiting.popleft()
-            while waiting:
-                yield from self.collected(waiting[0])
-                waiting.popleft()
-        finally:
-            with suppress(self.ray.exceptions.RayError):
-                for task in waiting:
-                    self.ray.cancel(task)
+        for start in range(0, len(items), size):
+            block = list(items[start:start + size])
+            waiting.append(self.task.remote(sent, block, self.makeup))
+            if len(waiting) > AHEAD * cores:
+                yield from self.collected(waiting.popleft())
+        while waiting:
+            yield from self.collected(waiting.popleft())
 
     def collected(self, task: Any) -> list[Any]:
         """Wait for a task and return its results."""
@@ -161,6 +157,9 @@ class RayMapper:
         try:
             results: list[Any] = self.ray.get(task)
         except self.ray.exceptions.RayTaskError as error:
+            if str(error.cause).startswith('The remote function failed to import'):
+                raise InputError('mvreg_ros cannot be imported on a machine of the cluster: '
+                                 "pip install 'mvreg_ros[ray]' on all") from error
             raise error.cause from None
         except self.ray.exceptions.RayError as error:
             raise InputError(

@@ -36,7 +36,7 @@ def test_in_front_contradicts_on_it_agrees_and_behind_says_nothing() -> None:
 
 def test_beside_the_image_nothing_is_said() -> None:
     image = DepthImage(seen(wall(3)), TOLERANCE)
-    for points in (-wall(3), wall(1) + (0, 0, 5)):
+    for points in (-wall(3), wall(1) + np.array([0, 0, 5])):
         agree, contradict = image.compare(points)
         assert not agree.any() and not contradict.any()
 

@@ -29,6 +29,7 @@ from mvreg_ros.node.registration_node import RegistrationNode
 from mvreg_ros.session.session import Session
 from node_session import cloud_of, participant, views
 import pytest
+from ray.scripts.scripts import cli as ray
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rclpy.parameter import get_parameter_value, Parameter
 import yaml
@@ -37,7 +38,9 @@ import yaml
 # executables, options, parameters, topics, services and files.
 CHECKED_ONLY = {
     'mvreg evaluate *': 'needs 3DMatch; test_cli.py evaluates a small scene',
+    'mvreg register * --ray *': 'needs a cluster; test_ray.py starts one',
     'mvreg register * --features fcgf *': 'needs published weights; test_weights.py makes such',
+    'mvreg benchmark *': 'takes minutes; test_benchmark_command.py runs one',
     'mvreg simulate *': 'takes minutes; test_simulate_command.py simulates a small flat',
     'mvreg train *': 'takes hours; test_train_command.py trains on a small scene',
     'mvreg weights *': 'needs published weights; test_weights_command.py makes such',
@@ -50,6 +53,7 @@ CHECKED_ONLY = {
     'source *': 'reads files of ROS, or of an environment',
     'sudo *': 'installs packages of Debian',
     'colcon *': 'needs a ROS installation',
+    'ray *': 'starts what outlives the test; test_ray.py starts a cluster',
     'rviz2 *': 'needs a ROS installation',
     'ros2 *': 'needs a ROS installation; what it tells the node is told to a node',
 }
@@ -139,6 +143,13 @@ def check_pip(arguments: list[str]) -> None:
         assert f"        '{extra}': [" in (ROOT / 'setup.py').read_text()
 
 
+def check_ray(arguments: list[str]) -> None:
+    """Parse."""
+    name, *rest = arguments
+    command = ray.commands[name]
+    command.make_parser(command.make_context('ray', [], resilient_parsing=True)).parse_args(rest)
+
+
 def check_ros2(arguments: list[str]) -> None:
     """Tell a node what is told to the node, and look for what is started."""
     match arguments:
@@ -186,7 +197,7 @@ def absolute(name: str) -> str:
 
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     'mvreg': check_mvreg, 'torchrun': check_torchrun, 'python': check_python, 'make': check_make,
-    'pip': check_pip, 'ros2': check_ros2,
+    'pip': check_pip, 'ray': check_ray, 'ros2': check_ros2,
 }
 
 

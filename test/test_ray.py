@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-import json
+from ctypes import CDLL
+from importlib import import_module
 import os
 from pathlib import Path
 import signal
@@ -21,6 +22,7 @@ from mvreg_ros.cancellation import cancelled_by
 from mvreg_ros.cli import main
 from mvreg_ros.cluster import makeup, RayMapper, spread
 from mvreg_ros.types import InputError, RegistrationCancelled
+import psutil
 import pytest
 from results import assert_same_registration
 from small_scene import fragments, VOXEL_SIZE, write_scene
@@ -48,7 +50,7 @@ class KilledOnce:
 
 def without_end(begun: Path) -> NoReturn:
     """Work until the work is interrupted."""
-    begun.touch()
+    begun.write_text(str(os.getpid()))
     while True:
         pass
 
@@ -71,6 +73,8 @@ def address() -> Iterator[str]:
          '--num-cpus=2', '--object-store-memory=100000000', '--include-dashboard=false',
          '--min-worker-port=0', '--max-worker-port=0', f'--temp-dir={folder}'],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # It ends with this process, even where that is killed: prctl(PR_SET_PDEATHSIG, SIGTERM).
+        preexec_fn=lambda: CDLL(None).prctl(1, signal.SIGTERM),
         env={**os.environ, 'PYTHONPATH': path},
     ) as head:
         assert head.stdout is not None
@@ -86,9 +90,9 @@ def address() -> Iterator[str]:
         head.communicate()
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def mapper(address: str) -> Iterator[RayMapper]:
-    """Return what maps on the cluster."""
+    """Return what maps on the cluster; tests of other connections stand before those with it."""
     registration = pipeline()
     with spread(registration, address):
         assert isinstance(registration.method.mapper, RayMapper)
@@ -101,92 +105,39 @@ def pipeline(**parameters: object) -> MultiviewRegistration:
         **{'features': 'fpfh', 'voxel_size': VOXEL_SIZE, 'device': 'cpu', **parameters})
 
 
-@pytest.mark.parametrize('features', ['cylinder', 'fcgf'])
-def test_the_result_is_that_of_one_machine(
-    address: str, tmp_path: Path, features: str,
+@pytest.mark.parametrize(('command', 'ray'), [('register', 'HOST:PORT'), ('evaluate', 'local')])
+def test_a_command_gives_what_it_gives_without(
+    tmp_path: Path, address: str, command: str, ray: str,
 ) -> None:
-    parameters = {'features': features}
-    if features == 'fcgf':
-        weights = tmp_path / 'tiny.safetensors'
-        write_weights(weights, VOXEL_SIZE)
-        parameters |= {'method': 'lmpcr', 'weights': str(weights)}
-    expected = pipeline(**parameters).register(CLOUDS)
-    registration = pipeline(**parameters)
-    told = []
-    with spread(registration, address):
-        found = registration.register(CLOUDS, lambda *step: told.append(step))
-    assert_same_registration(found, expected)
-    assert ('features', 5, 5) in told and ('pairs', 10, 10) in told
+    write_scene(tmp_path, 'field')
+    inputs = (['3dmatch', tmp_path] if command == 'evaluate' else [tmp_path / 'fragments/field'])
+    before = signal.getsignal(signal.SIGTERM)
+    for where in ('', address if ray == 'HOST:PORT' else ray):
+        out = tmp_path / ('cluster' if where else 'threads')
+        assert main([command, *map(str, inputs), '--ray', where, '--out', str(out), *COARSE]) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+    for name in ('poses.tum', 'graph.g2o', 'map.ply', 'edges/field.log', 'multiview/field.log'):
+        one, other = tmp_path / 'threads' / name, tmp_path / 'cluster' / name
+        assert one.exists() == (('/' in name) == (command == 'evaluate'))
+        assert not one.exists() or one.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.parametrize(('part', 'after'), [('descriptor', 2), ('register_pair', 5)])
-def test_a_worker_that_is_killed_midway_loses_nothing(
-    address: str, tmp_path: Path, part: str, after: int,
+def test_workers_end_with_the_connection_after_a_cancellation(
+    address: str, tmp_path: Path,
 ) -> None:
-    expected = pipeline().register(CLOUDS)
-    registration = pipeline()
-    function = getattr(registration.method, part)
-    setattr(registration.method, part, KilledOnce(function, tmp_path, after))
-    with spread(registration, address):
-        found = registration.register(CLOUDS)
-        assert_same_registration(found, expected)
-        calls = len(list(tmp_path.iterdir()))
-        assert calls > (5 if part == 'descriptor' else 10)
-        # What is known is not sent again.
-        assert_same_registration(registration.register(CLOUDS), expected)
-    assert len(list(tmp_path.iterdir())) == calls
-
-
-def test_results_come_in_order_and_an_error_in_its_place(mapper: RayMapper) -> None:
-    results = mapper.map(inverse, range(200))
-    found = [next(results) for _ in range(16)]
-    assert found == [inverse(k) for k in range(16)]
-    with pytest.raises(ZeroDivisionError):
-        list(results)
-    assert list(mapper.map(inverse, [])) == []
-
-
-def test_workers_are_free_again_after_a_cancellation(mapper: RayMapper, tmp_path: Path) -> None:
     begun = [tmp_path / str(k) for k in range(40)]
 
     def check() -> None:
-        if begun[0].exists():
+        if begun[0].exists() and begun[0].read_text():
             raise RegistrationCancelled('enough')
 
-    with cancelled_by(check), pytest.raises(RegistrationCancelled, match='enough'):
-        list(mapper.map(without_end, begun))
-    assert list(mapper.map(inverse, range(4))) == [inverse(k) for k in range(4)]
-
-
-def test_a_machine_with_other_versions_is_refused(mapper: RayMapper) -> None:
-    other = RayMapper(mapper.ray, makeup() | {'torch': '1.0'})
-    with pytest.raises(InputError, match='torch is .* and 1.0 where mvreg was started: install'):
-        list(other.map(inverse, range(4)))
-
-
-def test_the_commands_give_what_they_give_without(address: str, tmp_path: Path) -> None:
-    write_scene(tmp_path, 'field')
-    for ray in ('', address):
-        for command in (['register', str(tmp_path / 'fragments/field')],
-                        ['evaluate', '3dmatch', str(tmp_path)]):
-            out = tmp_path / f'{command[0]}{bool(ray)}'
-            assert main([*command, '--ray', ray, '--out', str(out), *COARSE]) == 0
-    for name in ('poses.tum', 'graph.g2o', 'graph.json', 'map.ply', 'fragments.csv'):
-        one, other = (tmp_path / f'register{each}' / name for each in (False, True))
-        assert one.read_bytes() == other.read_bytes()
-    one, other = (json.loads((tmp_path / f'evaluate{each}/metrics.json').read_text())
-                  for each in (False, True))
-    assert one['calibration'] == other['calibration']
-    assert one['pooled'] == other['pooled']
-
-
-def test_a_cluster_of_its_own(tmp_path: Path) -> None:
     registration = pipeline()
-    before = signal.getsignal(signal.SIGTERM)
-    with spread(registration, 'local'):
-        assert signal.getsignal(signal.SIGTERM) is before
-        found = registration.register(CLOUDS[:3])
-    assert_same_registration(found, pipeline().register(CLOUDS[:3]))
+    with spread(registration, address), cancelled_by(check), \
+            pytest.raises(RegistrationCancelled, match='enough'):
+        list(registration.method.mapper.map(without_end, begun))
+    worker = int(begun[0].read_text())
+    if psutil.pid_exists(worker):
+        psutil.Process(worker).wait(60)
 
 
 @pytest.mark.parametrize(('command', 'ray', 'cause'), [
@@ -209,3 +160,74 @@ def test_where_ray_is_missing_the_cure_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, 'ray', None)
     with ExitStack() as stack, pytest.raises(InputError, match=r"pip install 'mvreg_ros\[ray\]'"):
         stack.enter_context(spread(pipeline(), 'local'))
+
+
+def test_a_device_that_is_no_cpu_is_refused() -> None:
+    registration = pipeline()
+    registration.parameters['device'] = 'meta'
+    with ExitStack() as stack, pytest.raises(InputError, match='set device to cpu'):
+        stack.enter_context(spread(registration, 'local'))
+
+
+@pytest.mark.parametrize('features', ['cylinder', 'fcgf'])
+def test_the_result_is_that_of_one_machine(
+    mapper: RayMapper, tmp_path: Path, features: str,
+) -> None:
+    parameters = {'features': features}
+    if features == 'fcgf':
+        weights = tmp_path / 'tiny.safetensors'
+        write_weights(weights, VOXEL_SIZE)
+        parameters |= {'method': 'lmpcr', 'weights': str(weights)}
+    expected = pipeline(**parameters).register(CLOUDS)
+    registration = pipeline(**parameters)
+    registration.method.mapper = mapper
+    told = []
+    found = registration.register(CLOUDS, lambda *step: told.append(step))
+    assert_same_registration(found, expected)
+    assert ('features', 5, 5) in told and ('pairs', 10, 10) in told
+
+
+def test_a_worker_that_is_killed_midway_loses_nothing(
+    mapper: RayMapper, tmp_path: Path,
+) -> None:
+    expected = pipeline().register(CLOUDS)
+    registration = pipeline()
+    registration.method.mapper = mapper
+    # The third of five fragments, and the sixth of ten pairs.
+    folders = {'descriptor': tmp_path / 'described', 'register_pair': tmp_path / 'registered'}
+    for (name, folder), after in zip(folders.items(), (2, 5), strict=True):
+        folder.mkdir()
+        function = KilledOnce(getattr(registration.method, name), folder, after)
+        setattr(registration.method, name, function)
+    assert_same_registration(registration.register(CLOUDS), expected)
+    calls = [len(list(folder.iterdir())) for folder in folders.values()]
+    assert calls[0] > 5 and calls[1] > 10
+    # What is known is not sent again.
+    assert_same_registration(registration.register(CLOUDS), expected)
+    assert [len(list(folder.iterdir())) for folder in folders.values()] == calls
+
+
+def test_results_come_in_order_and_an_error_in_its_place(mapper: RayMapper) -> None:
+    results = mapper.map(inverse, range(200))
+    found = [next(results) for _ in range(16)]
+    assert found == [inverse(k) for k in range(16)]
+    with pytest.raises(ZeroDivisionError):
+        list(results)
+    assert list(mapper.map(inverse, [])) == []
+
+
+def test_a_machine_with_other_versions_is_refused(mapper: RayMapper) -> None:
+    other = RayMapper(mapper.ray, makeup() | {'torch': '1.0'})
+    with pytest.raises(InputError, match=r'torch is .* and 1.0 where mvreg was started: install'):
+        list(other.map(inverse, range(4)))
+
+
+def test_a_machine_without_the_package_is_named_with_the_cure(
+    mapper: RayMapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / 'only_here.py').write_text('def work(*args):\n    pass\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    other = RayMapper(mapper.ray, makeup())
+    other.task = mapper.ray.remote(import_module('only_here').work)
+    with pytest.raises(InputError, match='mvreg_ros cannot be imported on a machine'):
+        list(other.map(inverse, range(4)))

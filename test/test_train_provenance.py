@@ -11,6 +11,7 @@ from typing import Any
 
 from mvreg_ros.cli import main
 from mvreg_ros.commands import train
+from mvreg_ros.provenance import git_commit
 import pytest
 from safetensors import safe_open
 from tiny_stage import TinyStage
@@ -26,16 +27,16 @@ def git(folder: Path, *words: str) -> str:
 
 def test_code_that_is_not_committed_is_dirty(tmp_path: Path) -> None:
     """Whatever tags there are; a folder without git has no commit."""
-    assert train.git_commit(tmp_path) == ''
+    assert git_commit(tmp_path) == ''
     git(tmp_path, 'init')
     (tmp_path / 'code').write_text('a')
     git(tmp_path, 'add', 'code')
     git(tmp_path, 'commit', '-m', 'one')
     git(tmp_path, 'tag', '-a', '1.0.0', '-m', 'tag')
     commit = git(tmp_path, 'rev-parse', 'HEAD')
-    assert train.git_commit(tmp_path) == commit
+    assert git_commit(tmp_path) == commit
     (tmp_path / 'code').write_text('b')
-    assert train.git_commit(tmp_path) == f'{commit}-dirty'
+    assert git_commit(tmp_path) == f'{commit}-dirty'
 
 
 def test_the_clock_starts_before_the_data(

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from importlib import import_module
 import json
 from pathlib import Path
-import subprocess
 import time
 from typing import Any
 
 from mvreg_ros import __version__
 from mvreg_ros.commands.console import ProgressReport, say
+from mvreg_ros.provenance import git_commit
 from mvreg_ros.training.config import as_config, read_yaml
 from mvreg_ros.training.loop import Training, WEIGHTS
 from mvreg_ros.training.processes import joined_processes
@@ -80,18 +80,3 @@ def stage_class(stage: str, values: dict[str, Any]) -> type[Stage]:
     module, class_name = classes[name].split('.')
     kind: type[Stage] = getattr(import_module(f'mvreg_ros.training.{module}'), class_name)
     return kind
-
-
-def git_commit(folder: Path) -> str:
-    """
-    Return the commit of the code in a folder, '' where it is in no git repository.
-
-    It ends with -dirty where files differ from it.
-    """
-    try:
-        done = subprocess.run(
-            ('git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'), cwd=folder,
-            capture_output=True, text=True)
-    except OSError:
-        return ''
-    return done.stdout.strip()

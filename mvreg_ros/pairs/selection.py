@@ -65,11 +65,11 @@ class SelectionConfig:
     """
     How many pairs are looked at and registered.
 
-    few: of so many fragments all pairs are registered. alike: at first each fragment is looked at with so many that look most like it. promising:
-    inliers of a first look from which on a pair is registered. least: of each fragment so many of
-    the most promising are in any case. leaving: in each later round each fragment outside of the
-    largest part is looked at with so many others that are not in its part. rounds: after the
-    first.
+    few: of so many fragments all pairs are registered. alike: at first each fragment is looked at
+    with so many that look most like it. promising: inliers of a first look from which on a pair is
+    registered. least: of each fragment so many of the most promising are in any case. leaving: in
+    each later round each fragment outside of the largest part is looked at with so many others
+    that are not in its part. rounds: after the first.
     """
 
     few: int = 8
