@@ -33,7 +33,8 @@ def views(points: FloatArray, poses: FloatArray) -> list[FragmentFeatures]:
     found = []
     for T in poses:
         own = (points - T[:3, 3]) @ T[:3, :3]
-        xyz = torch.from_numpy(own[np.abs(np.arctan2(own[:, 1], own[:, 0])) < np.radians(35)]).float()
+        inside = np.abs(np.arctan2(own[:, 1], own[:, 0])) < np.radians(35)
+        xyz = torch.from_numpy(own[inside]).float()
         found.append(FragmentFeatures(xyz, xyz, xyz, torch.zeros(3)))
     return found
 
