@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 REACHES = (16.0, 8.0, 4.0)  # voxels, up to which surfaces are drawn to each other
-# Share of all points that have to agree, and of the commonly seen ones that may contradict. Of 838
-# motions that are none, in simulated flats, one passes.
+# Share of all points that have to agree, and of the commonly seen ones that may contradict. In
+# eight simulated flats none of 835 wrong motions passes, and 111 of 184 that good odometry tells.
 AGREEING, CONTRADICTING = 0.05, 0.02
 # How well surfaces and odometry together know the motion where they know it worst, m and rad.
 PRECISE = 0.1, 0.05
