@@ -32,16 +32,14 @@ class LinkConfig:
 
     gate: squared deviations (in six directions) beyond which two motions are not the same, one in
     a thousand. max_drift: how many times as large as expected the errors of odometry may be where
-    registration is sure; beyond, it is not used at all. doubtful, precise: odometry decides for
-    edges with so many inliers or more if it knows better than so (m); what it knows less well
-    agrees by chance. search_distance (m), search_angle (rad): odometry that is known less well
-    does not tell where to look.
+    registration is sure; beyond, it is not used at all. doubtful: odometry decides for edges with
+    so many inliers or more. search_distance (m), search_angle (rad): odometry that is known less
+    well does not tell where to look, and what it is said to agree with agrees by chance.
     """
 
     gate: float = 22.5
     max_drift: float = 2.5
     doubtful: float = 9.0
-    precise: float = 0.5
     search_distance: float = 0.4
     search_angle: float = 0.12
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
@@ -92,8 +90,8 @@ def with_odometry(
     edges.reason[own & in_doubt] = 'odometry_disputed'
     expected = scale[:, None] * sigma
     search = config.search_distance, config.search_angle
-    imprecise = across & own & ~in_doubt & ~(expected <= search).all(1)
-    edges.reason[imprecise] = 'odometry_imprecise'
+    imprecise = across & ~in_doubt & ~(expected <= search).all(1)
+    edges.reason[own & imprecise] = 'odometry_imprecise'
     most = config.odometry.maximum_distance, config.odometry.maximum_angle
     told = Told(
         T_odom, np.maximum(sigma, expected),  # since it is held against edges that err as well
@@ -128,7 +126,6 @@ def in_order(edges: Edges, across: NDArray[np.bool_], told: Told, config: LinkCo
     across: (E,) which edges could. Those of registration are doubtful and go first.
     """
     doubtful = across & ~told.steps & (edges.evidence >= config.doubtful)
-    doubtful &= told.sigma[:, 0] < config.precise
     doubtful &= told.is_said_by(edges.T_i_j, np.arange(len(edges)))
     weak, steps = np.flatnonzero(doubtful), np.flatnonzero(across & told.steps)
     return [*weak[np.argsort(-edges.evidence[weak], kind='stable')].tolist(),
