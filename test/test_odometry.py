@@ -371,3 +371,17 @@ def test_two_links_that_contradict_each_other_are_none() -> None:
     found = with_odometry(before, fragments(jumping(4)), clear)
     assert reasons(found)[1, 2] == reasons(found)[4, 5] == 'odometry_inconsistent'
     assert found.component[1] != found.component[2]
+
+
+@pytest.mark.parametrize(('deviations_off', 'agrees'), [(2.5, True), (3.5, False)])
+def test_a_doubtful_edge_has_to_be_close_to_what_odometry_says(
+    deviations_off: float, agrees: bool,
+) -> None:
+    _, sigma = Track(fragments(TRUTH), OdometryConfig()).between(np.array([2]), np.array([5]))
+    off = np.eye(4)
+    off[0, 3] = deviations_off * sigma[0, 0]
+    before = graph(edge(0, 1), edge(1, 2), edge(0, 2), edge(4, 5), edge(5, 6), edge(4, 6),
+                   edge(2, 5, 20, np.linalg.inv(TRUTH[2]) @ TRUTH[5] @ off))
+    edges = with_odometry(before, fragments(TRUTH), clear).edges
+    row = np.flatnonzero((edges.i == 2) & (edges.j == 5))[0]
+    assert (edges.reason[row] == 'odometry_agrees') == agrees == edges.used[row]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from mvreg_ros.multiview.graph import bridges, components
-from mvreg_ros.multiview.odometry import OdometryConfig, Track
+from mvreg_ros.multiview.odometry import deviations, OdometryConfig, Track
 from mvreg_ros.multiview.odometry_evidence import Look
 from mvreg_ros.multiview.odometry_joining import attempt, Parts, Told
 from mvreg_ros.multiview.odometry_trust import disputed, error_scale
@@ -33,13 +33,15 @@ class LinkConfig:
     gate: squared deviations (in six directions) beyond which two motions are not the same, one in
     a thousand. max_drift: how many times as large as expected the errors of odometry may be where
     registration is sure; beyond, it is not used at all. doubtful: odometry decides for edges with
-    so many inliers or more. search_distance (m), search_angle (rad): odometry that is known less
-    well does not tell where to look, and what it is said to agree with agrees by chance.
+    so many inliers or more. doubtful_gate: as the gate, one in ten, for those, of which many agree
+    by chance. search_distance (m), search_angle (rad): odometry that is known less well does not
+    tell where to look.
     """
 
     gate: float = 22.5
+    doubtful_gate: float = 10.6
     max_drift: float = 2.5
-    doubtful: float = 9.0
+    doubtful: float = 18.0
     search_distance: float = 0.4
     search_angle: float = 0.12
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
@@ -126,7 +128,7 @@ def in_order(edges: Edges, across: NDArray[np.bool_], told: Told, config: LinkCo
     across: (E,) which edges could. Those of registration are doubtful and go first.
     """
     doubtful = across & ~told.steps & (edges.evidence >= config.doubtful)
-    doubtful &= told.is_said_by(edges.T_i_j, np.arange(len(edges)))
+    doubtful &= deviations(edges.T_i_j, told.T_i_j, told.sigma) < config.doubtful_gate
     weak, steps = np.flatnonzero(doubtful), np.flatnonzero(across & told.steps)
     return [*weak[np.argsort(-edges.evidence[weak], kind='stable')].tolist(),
             *steps[np.argsort(told.sigma[steps, 0], kind='stable')].tolist()]
