@@ -14,7 +14,8 @@ from mvreg_ros.gpu_memory import shortage_explained
 from mvreg_ros.methods.method import Method, Stopwatch
 from mvreg_ros.methods.pretrained import method_from, weights_file
 from mvreg_ros.multiview.centering import centered, restored
-from mvreg_ros.multiview.odometry_links import sensors_contradict, with_odometry
+from mvreg_ros.multiview.odometry_evidence import looking_at
+from mvreg_ros.multiview.odometry_links import with_odometry
 from mvreg_ros.multiview.optimization import optimize_poses
 from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.multiview.refinement import refine_edges
@@ -94,8 +95,7 @@ class MultiviewRegistration:
         graph = self.solve(features, neighbors, watch, progress)
         if any(fragment.T_odom_fragment is not None for fragment in fragments):
             with watch('odometry'):
-                graph = with_odometry(
-                    graph, fragments, sensors_contradict(features, self.voxel_size))
+                graph = with_odometry(graph, fragments, looking_at(features, self.voxel_size))
         poses, edges = graph.poses, graph.edges
         covariances = np.full((len(fragments), 6, 6), np.nan)
         if self.parameters['refine']:

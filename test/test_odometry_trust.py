@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 
 from mvreg_ros.multiview.odometry import OdometryConfig, Track
@@ -12,8 +13,9 @@ from mvreg_ros.multiview.odometry_links import with_odometry
 from mvreg_ros.multiview.odometry_trust import error_scale, MEDIAN
 from mvreg_ros.multiview.pose_graph import Synchronization, synchronize
 from mvreg_ros.multiview.support import rotation_angle
-from mvreg_ros.types import Edges, FloatArray, Fragment, PairRegistration
+from mvreg_ros.types import Edges, Fragment, PairRegistration, Verdict
 import numpy as np
+from odometry_looks import clear, SURFACES
 import pytest
 from random_graphs import noise
 from scipy.spatial.transform import Rotation
@@ -58,11 +60,6 @@ def fragments(T_odom: np.ndarray, runs: list[int] | None = None) -> list[Fragmen
     """Return fragments with these poses by odometry."""
     return [Fragment(NOTHING, k, stamp_ns=10**9 * k, T_odom_fragment=T, odometry_run=run)
             for k, (T, run) in enumerate(zip(T_odom, runs or [0] * len(T_odom), strict=True))]
-
-
-def never(i: int, j: int, T_i_j: FloatArray, sigma: float) -> bool:
-    """Find no contradiction: here no sensor helps."""
-    return False
 
 
 def drifting(seed: int, times: float) -> np.ndarray:
@@ -117,11 +114,11 @@ def shares(found: Synchronization) -> tuple[float, float]:
 def test_with_odometry_no_fewer_pairs_are_right_and_hardly_more_are_wrong(
     kind: str, right: float, wrong: float,
 ) -> None:
-    """No sensor helps here, so that nothing but the figures speaks against odometry."""
+    """Whatever odometry says is seen here, so that nothing but the figures speaks against it."""
     before = shares(GRAPH)
     assert before == (pytest.approx(27 / 276), 0.0)
     after = np.array([
-        shares(with_odometry(GRAPH, fragments(ODOMETRY[kind](seed)), never)) for seed in SEEDS])
+        shares(with_odometry(GRAPH, fragments(ODOMETRY[kind](seed)), clear)) for seed in SEEDS])
     assert (after[:, 0] >= before[0]).all()
     assert after[:, 0].mean() - before[0] >= right
     assert after[:, 1].mean() <= wrong
@@ -148,7 +145,7 @@ def test_each_run_of_odometry_is_believed_for_itself() -> None:
     """The first is good, the second drifts, and the third is confirmed nowhere."""
     T_odom = np.concatenate([TRUTH[:8], drifting(0, 10)[8:19], TRUTH[19:]])
     runs = [0] * 8 + [1] * 11 + [2] + [3] * 4
-    found = with_odometry(GRAPH, fragments(T_odom, runs), never)
+    found = with_odometry(GRAPH, fragments(T_odom, runs), clear)
     odometry = found.edges.inliers == 0
     reasons = {run: {str(reason) for reason, i in zip(
         found.edges.reason[odometry], found.edges.i[odometry], strict=True) if runs[i] == run}
@@ -162,19 +159,41 @@ def test_each_run_of_odometry_is_believed_for_itself() -> None:
 def test_what_registration_confirms_nowhere_links_nothing() -> None:
     """Odometry that is right, and nothing to see that by."""
     alone = synchronize(COUNT, Edges.of([]), 0.85)
-    found = with_odometry(alone, fragments(TRUTH), never)
+    found = with_odometry(alone, fragments(TRUTH), clear)
     np.testing.assert_array_equal(found.component, -1)
     assert set(found.edges.reason) == {'odometry_unconfirmed'}
     assert not found.edges.used.any() and not found.edges.confidence.any()
 
 
 def test_what_odometry_is_found_to_know_is_in_its_edges() -> None:
-    found = with_odometry(GRAPH, fragments(TRUTH), never)
+    found = with_odometry(GRAPH, fragments(TRUTH), clear)
     assert (found.component == 0).all()
-    odometry = found.edges.inliers == 0
+    odometry = found.edges.select(found.edges.inliers == 0)
+    seen = odometry.verdict == Verdict.BRIDGE
+    assert seen.sum() == len(PARTS) - 1
+    odometry.information[seen] -= SURFACES
     expected = Track(fragments(TRUTH), OdometryConfig()).edges().information
-    found_diagonal = found.edges.information[odometry].diagonal(axis1=1, axis2=2)
-    ratio = found_diagonal / expected.diagonal(axis1=1, axis2=2)
+    ratio = odometry.information.diagonal(axis1=1, axis2=2) / expected.diagonal(axis1=1, axis2=2)
     # Fifteen motions that are almost right, and what is expected, which counts as one.
     np.testing.assert_allclose(ratio, ratio[0, 0])
     assert 12 < ratio[0, 0] < 16
+
+
+def test_metres_that_are_too_long_show_however_far_the_fragments_are_from_the_sensor() -> None:
+    """Their own deviations are large, since an angle moves what is far."""
+    far = np.array([0.0, 0.0, -4.0])
+    centred = np.eye(4)
+    centred[:3, 3] = -far
+    longer = np.linalg.inv(TRUTH[:-1]) @ TRUTH[1:]
+    longer[:, :3, 3] *= 1.5
+    T_odom = [np.eye(4)]
+    for step in longer:
+        T_odom.append(T_odom[-1] @ step)
+    part = np.zeros(COUNT, np.int64)
+    scales = []
+    for origin, T in ((np.zeros(3), np.eye(4)), (far, centred)):
+        some = [replace(fragment, sensor_origin=origin.astype(np.float32))
+                for fragment in fragments(np.stack(T_odom) @ T)]
+        scales.append(error_scale(Track(some, OdometryConfig()), part, TRUTH @ T)[0])
+    assert scales[0] > 1.5
+    assert scales[1] == pytest.approx(scales[0], rel=1e-5)

@@ -21,7 +21,8 @@ class OdometryConfig:
 
     distance (m), angle (rad): without any motion. distance_per_metre, angle_per_metre: of the way
     of the sensor. angle_per_radian: of its turns. confidence: c_local of an edge of odometry.
-    maximum_distance (m), maximum_angle (rad): odometry that is known less well links nothing.
+    maximum_distance (m), maximum_angle (rad): odometry that is known less well links nothing by
+    itself.
     """
 
     distance: float = 0.03
@@ -38,8 +39,9 @@ class Track:
     """
     The way of the sensor from fragment to fragment.
 
-    ids: (M,) the fragments with odometry, in the order of runs, then of stamps, then of ids. run:
-    (S,) of all fragments. Nothing is known of the motion between fragments of different runs.
+    ids: (M,) the fragments with odometry, in the order of runs, then of stamps, then of ids.
+    place: (S,) where in that order a fragment comes, 0 for one without. run: (S,) of all
+    fragments. Nothing is known of the motion between fragments of different runs.
     """
 
     def __init__(self, fragments: Sequence[Fragment], config: OdometryConfig) -> None:
@@ -49,14 +51,17 @@ class Track:
         self.run = np.array([f.odometry_run for f in fragments], np.int64)
         self.ids = np.array(sorted(
             known, key=lambda k: (self.run[k], fragments[k].stamp_ns, k)), np.int64)
+        self.place = np.zeros(len(fragments), np.int64)
+        self.place[self.ids] = np.arange(len(self.ids))
         self._T = np.full((len(fragments), 4, 4), np.nan)
         for k in known:
             self._T[k] = fragments[k].T_odom_fragment
         origins = np.array([f.sensor_origin for f in fragments], np.float64).reshape(-1, 3)
         # An error of the angle moves a fragment by its distance from the sensor.
         self._reach = np.linalg.norm(origins, axis=1)
-        sensors = self._T.copy()
-        sensors[:, :3, 3:] += self._T[:, :3, :3] @ origins[..., None]
+        self._T_fragment_sensor = np.tile(np.eye(4), (len(fragments), 1, 1))
+        self._T_fragment_sensor[:, :3, 3] = origins
+        sensors = self._T @ self._T_fragment_sensor
         self._way = np.full((len(fragments), 2), np.nan)
         for run in np.unique(self.run[self.ids]):
             some = self.ids[self.run[self.ids] == run]
@@ -70,14 +75,40 @@ class Track:
 
         They are NaN without odometry of the same run.
         """
+        sigma = self._deviations(i, j)
+        sigma[:, 0] = np.hypot(sigma[:, 0], sigma[:, 1] * self._reach[j])
+        same = (self.run[i] == self.run[j])[:, None]
+        T_i_j = np.where(same[..., None], np.linalg.inv(self._T[i]) @ self._T[j], np.nan)
+        return T_i_j, np.where(same, sigma, np.nan)
+
+    def off_at_sensors(self, i: Index, j: Index, T_i_j: FloatArray) -> FloatArray:
+        """
+        Return (E,) the squared deviations of motions (E, 4, 4) from those of odometry.
+
+        They are those of the sensors. There metres that are too long or too short show; farther
+        off the uncertain angle hides them.
+        """
+        back, there = np.linalg.inv(self._T_fragment_sensor[i]), self._T_fragment_sensor[j]
+        T_odom, _ = self.between(i, j)
+        return deviations(back @ T_i_j @ there, back @ T_odom @ there, self._deviations(i, j))
+
+    def _deviations(self, i: Index, j: Index) -> FloatArray:
+        """Return (E, 2) the deviations of the motions of the sensor, m and rad."""
         config = self._config
         length, turn = np.abs(self._way[i] - self._way[j]).T
         angle = config.angle + config.angle_per_metre * length + config.angle_per_radian * turn
-        distance = config.distance + config.distance_per_metre * length
-        distance = np.hypot(distance, angle * self._reach[j])
-        same = (self.run[i] == self.run[j])[:, None]
-        T_i_j = np.where(same[..., None], np.linalg.inv(self._T[i]) @ self._T[j], np.nan)
-        return T_i_j, np.where(same, np.stack([distance, angle], -1), np.nan)
+        return np.stack([config.distance + config.distance_per_metre * length, angle], -1)
+
+    def steps_within(self, part: Index) -> tuple[Index, Index]:
+        """Return i, j of the motions from each fragment to the next of its run and part (S,)."""
+        i, j = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for run in np.unique(self.run[self.ids]):
+            members = self.ids[self.run[self.ids] == run]
+            by_part = members[np.argsort(part[members], kind='stable')]
+            same = part[by_part[:-1]] == part[by_part[1:]]
+            i.append(by_part[:-1][same])
+            j.append(by_part[1:][same])
+        return np.concatenate(i), np.concatenate(j)
 
     def edges(self) -> Edges:
         """Return an edge from each fragment to the next of its run, pruned for the time being."""

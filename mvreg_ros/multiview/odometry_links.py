@@ -4,30 +4,25 @@
 Odometry as edges of the pose graph.
 
 Registration goes first, and what it is sure of tells whether odometry can be believed. Odometry
-then links the parts that registration left, and says which of its doubtful edges were right.
+then says where to look for links between the parts that registration left, and which of its
+doubtful edges may be right. A link needs evidence of its own: that the sensors saw it, or that
+odometry was right over a way that it is on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
-from mvreg_ros.multiview.graph import bridges, components, Index
+from mvreg_ros.multiview.graph import bridges, components
 from mvreg_ros.multiview.odometry import deviations, OdometryConfig, Track
-from mvreg_ros.multiview.odometry_trust import error_scale
-from mvreg_ros.multiview.pose_graph import anchored, chain_blocks, Synchronization
-from mvreg_ros.pairwise.visibility import visibility
-from mvreg_ros.types import Edges, FloatArray, Fragment, FragmentFeatures, Verdict
+from mvreg_ros.multiview.odometry_evidence import Look
+from mvreg_ros.multiview.odometry_joining import attempt, Parts, Told
+from mvreg_ros.multiview.odometry_trust import disputed, error_scale
+from mvreg_ros.multiview.pose_graph import anchored, Synchronization
+from mvreg_ros.types import Edges, Fragment, Verdict
 import numpy as np
-from scipy.cluster.hierarchy import DisjointSet
-import torch
-
-# Whether fragments i and j contradict each other at T_i_j, which is known to so many metres.
-Contradict = Callable[[int, int, FloatArray, float], bool]
-# Share of the commonly seen points, and their number. Right poses as coarse as odometry's have up
-# to 6 %, those of a robot that was carried away 27 % and more, in simulated flats.
-MAX_CONTRADICTION, LEAST_CONTRADICTING = 0.15, 30
-TOLERANCE_VOXELS = 4.0
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -37,29 +32,34 @@ class LinkConfig:
 
     gate: squared deviations (in six directions) beyond which two motions are not the same, one in
     a thousand. max_drift: how many times as large as expected the errors of odometry may be where
-    registration is sure; beyond, it is not used at all. doubtful, precise: odometry decides for
-    edges with so many inliers or more if it knows better than so (m); what it knows less well
-    agrees by chance.
+    registration is sure; beyond, it is not used at all. doubtful: odometry decides for edges with
+    so many inliers or more. doubtful_gate: as the gate, one in ten, for those, of which many agree
+    by chance. search_distance (m), search_angle (rad): odometry that is known less well does not
+    tell where to look.
     """
 
     gate: float = 22.5
+    doubtful_gate: float = 10.6
     max_drift: float = 2.5
-    doubtful: float = 9.0
-    precise: float = 0.5
+    doubtful: float = 18.0
+    search_distance: float = 0.4
+    search_angle: float = 0.12
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
 
 
 def with_odometry(
-    graph: Synchronization, fragments: Sequence[Fragment], contradict: Contradict,
+    graph: Synchronization, fragments: Sequence[Fragment], look: Look,
     config: LinkConfig | None = None,
 ) -> Synchronization:
     """
     Return the graph with an edge of odometry from each fragment to the next by time.
 
     Within the parts that registration has linked nothing moves. The parts are linked by edges
-    that were too weak but say what odometry says, and else by odometry alone, unless the fragments
-    `contradict` each other there. How far odometry is believed is seen within the parts: a run of
-    it that cannot be checked there links nothing.
+    that were too weak but say what odometry says, and else from one fragment to the next: where a
+    `look` at both confirms it by the motion that was seen, and by that of odometry where they have
+    too little in common but are on a way over which odometry was right. How far odometry is
+    believed is seen within the parts: a run of it that cannot be checked there links nothing, nor
+    is a part linked that it contradicts.
     """
     config = config or LinkConfig()
     track = Track(fragments, config.odometry)
@@ -71,91 +71,67 @@ def with_odometry(
     by_odometry = np.arange(len(edges)) >= len(graph.edges)
     T_odom, sigma = track.between(edges.i, edges.j)
     alone = graph.component < 0
-    block = np.where(alone, graph.component.max() + np.cumsum(alone), graph.component)
-    poses = np.where(alone[:, None, None], np.eye(4), graph.poses)
+    part = np.where(alone, graph.component.max() + np.cumsum(alone), graph.component)
+    parts = Parts(part, np.where(alone[:, None, None], np.eye(4), graph.poses))
 
-    scale = error_scale(track, block, poses)[edges.i]
+    scale = error_scale(track, part, parts.poses)
+    believed = scale <= config.max_drift
+    doubted = disputed(
+        track, part, parts.poses, np.where(believed, scale, np.inf), graph.edges, config.gate)
+    trusted, scale = believed[edges.i], scale[edges.i]
+    own = by_odometry & trusted
+    edges.reason[by_odometry & ~trusted] = 'odometry_drifts'
     edges.reason[by_odometry & np.isnan(scale)] = 'odometry_unconfirmed'
-    edges.reason[by_odometry & (scale > config.max_drift)] = 'odometry_drifts'
-    trusted = scale <= config.max_drift
     edges.confidence[by_odometry & ~trusted] = 0.0
-    if not trusted[by_odometry].any():
+    if not own.any():
         return replace(graph, edges=edges, pairwise=pairwise)
+    edges.information[own] /= np.square(scale[own])[:, None, None]
+
+    across = trusted & (part[edges.i] != part[edges.j])
+    in_doubt = across & (doubted[edges.i] | doubted[edges.j])
+    edges.reason[own & in_doubt] = 'odometry_disputed'
     expected = scale[:, None] * sigma
-    sigma = np.maximum(sigma, expected)  # where it is held against edges that err as well
-    known = by_odometry & trusted
-    edges.information[known] /= np.square(scale[known])[:, None, None]
-
-    across = trusted & (block[edges.i] != block[edges.j])
-    doubtful = across & ~by_odometry & (edges.evidence >= config.doubtful)
-    doubtful &= sigma[:, 0] < config.precise
-    doubtful &= deviations(edges.T_i_j, T_odom, sigma) < config.gate
+    search = config.search_distance, config.search_angle
+    imprecise = across & ~in_doubt & ~(expected <= search).all(1)
+    edges.reason[own & imprecise] = 'odometry_imprecise'
     most = config.odometry.maximum_distance, config.odometry.maximum_angle
-    imprecise = across & by_odometry & ~(expected <= most).all(1)
-    edges.reason[imprecise] = 'odometry_imprecise'
-    candidates: list[int] = [
-        *sorted(np.flatnonzero(doubtful).tolist(), key=lambda row: -edges.evidence[row]),
-        *sorted(
-            np.flatnonzero(across & by_odometry & ~imprecise).tolist(),
-            key=lambda row: expected[row, 0]),
-    ]
-
-    def contradicted(row: int) -> bool:
-        return bool(by_odometry[row]) and contradict(
-            int(edges.i[row]), int(edges.j[row]), edges.T_i_j[row], float(expected[row, 0]))
-
-    chosen, refused = joining(candidates, block[edges.i], block[edges.j], contradicted)
-    edges.reason[refused] = 'odometry_contradicted'
-    taken = edges.select(np.array(chosen, np.int64))
-    poses = chain_blocks(poses, block, taken.i, taken.j, taken.T_i_j)
-
-    edges.verdict[chosen] = Verdict.KEPT
-    edges.reason[doubtful & edges.used] = 'odometry_agrees'
-    edges.confidence[chosen] = pairwise.confidence[chosen]
-    used = edges.select(edges.used)
-    component = components(len(poses), used.i, used.j)
-    off = deviations(relative(poses, edges), edges.T_i_j, sigma)
-    checked = by_odometry & (edges.reason == 'odometry')
-    agrees = checked & (component[edges.i] == component[edges.j]) & (off < config.gate)
-    edges.verdict[agrees] = Verdict.KEPT
-    edges.reason[checked & ~agrees] = 'odometry_inconsistent'
-    edges.confidence[by_odometry & ~agrees] = 0.0
-    return Synchronization(
-        anchored(poses, component), component, with_bridges(edges), pairwise)
-
-
-def joining(
-    candidates: Iterable[int], i: Index, j: Index, contradicted: Callable[[int], bool],
-) -> tuple[list[int], list[int]]:
-    """
-    Return the candidates that join parts which none before has joined, and the contradicted ones.
-
-    i, j: (E,) the parts that each edge could join.
-    """
-    chosen, refused = list[int](), list[int]()
-    linked = DisjointSet([*i.tolist(), *j.tolist()])
+    told = Told(
+        T_odom, np.maximum(sigma, expected),  # since it is held against edges that err as well
+        config.gate, own, own & (expected <= most).all(1))
+    candidates = in_order(edges, across & ~in_doubt & ~imprecise, told, config)
     for row in candidates:
-        if linked.connected(i[row], j[row]):
+        if parts.part[edges.i[row]] == parts.part[edges.j[row]]:
             continue
-        if contradicted(row):
-            refused.append(row)
-        else:
-            linked.merge(i[row], j[row])
-            chosen.append(row)
-    return chosen, refused
+        parts, edges.T_i_j[row], edges.information[row], against = attempt(
+            row, edges, parts, track, told, look)
+        if not against:
+            edges.verdict[row], edges.confidence[row] = Verdict.KEPT, pairwise.confidence[row]
+            edges.reason[row] = 'odometry' if by_odometry[row] else 'odometry_agrees'
+        elif by_odometry[row]:
+            edges.reason[row] = against
+
+    inside = own & (parts.part[edges.i] == parts.part[edges.j]) & ~edges.used
+    agree = inside & told.is_said_by(parts.relative(edges), np.arange(len(edges)))
+    edges.verdict[agree], edges.reason[agree] = Verdict.KEPT, 'odometry'
+    edges.reason[inside & ~agree] = 'odometry_inconsistent'
+    edges.confidence[by_odometry & ~edges.used] = 0.0
+    used = edges.select(edges.used)
+    component = components(len(fragments), used.i, used.j)
+    return Synchronization(
+        anchored(parts.poses, component), component, with_bridges(edges), pairwise)
 
 
-def sensors_contradict(
-    features: Sequence[FragmentFeatures], voxel_size: float
-) -> Contradict:
-    """Return a judge that asks whether a sensor saw through what the other fragment has there."""
-    def contradict(i: int, j: int, T_i_j: FloatArray, sigma: float) -> bool:
-        tolerance = max(TOLERANCE_VOXELS * voxel_size, 2 * sigma)
-        seen = visibility(features[i], features[j], torch.from_numpy(T_i_j), tolerance)
-        return (
-            seen.contradiction > MAX_CONTRADICTION and seen.contradict >= LEAST_CONTRADICTING)
+def in_order(edges: Edges, across: NDArray[np.bool_], told: Told, config: LinkConfig) -> list[int]:
+    """
+    Return the edges that may join parts, in the order in which they are tried.
 
-    return contradict
+    across: (E,) which edges could. Those of registration are doubtful and go first.
+    """
+    doubtful = across & ~told.steps & (edges.evidence >= config.doubtful)
+    doubtful &= deviations(edges.T_i_j, told.T_i_j, told.sigma) < config.doubtful_gate
+    weak, steps = np.flatnonzero(doubtful), np.flatnonzero(across & told.steps)
+    return [*weak[np.argsort(-edges.evidence[weak], kind='stable')].tolist(),
+            *steps[np.argsort(told.sigma[steps, 0], kind='stable')].tolist()]
 
 
 def with_bridges(edges: Edges) -> Edges:
@@ -166,11 +142,6 @@ def with_bridges(edges: Edges) -> Edges:
     verdict[rows] = np.where(cut, Verdict.BRIDGE, Verdict.KEPT)
     reason[rows[~cut & (reason[rows] == 'only_link')]] = 'consistent'
     return replace(edges, verdict=verdict, reason=reason)
-
-
-def relative(poses: FloatArray, edges: Edges) -> FloatArray:
-    """Return (E, 4, 4) T_i_j that follow from poses (S, 4, 4)."""
-    return np.linalg.inv(poses[edges.i]) @ poses[edges.j]
 
 
 def concatenated(a: Edges, b: Edges) -> Edges:

@@ -21,12 +21,15 @@ from mvreg_ros.multiview.irls import (
     reweighted_sync,
 )
 from mvreg_ros.multiview.support import triplet_support
-from mvreg_ros.pairwise.confidence import inlier_confidence
+from mvreg_ros.pairwise.confidence import inlier_confidence, SLOPE
 from mvreg_ros.types import Edges, FloatArray, Verdict
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import Tensor
+
+# Sessions up to this size are what `link` was chosen for.
+FRAGMENTS = 60
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class PoseGraphConfig:
     Evidence is counted in inliers. certain: from here on an edge may support others.
     support_weight: what an inlier of support counts. support_angle (rad), support_distance (m):
     loop error of a closed triplet. link: what an edge needs to link two parts that nothing else
-    links. max_weight: evidence beyond this adds nothing.
+    links, see `needed_to_link`. max_weight: evidence beyond this adds nothing.
     """
 
     certain: float = 50.0
@@ -47,6 +50,16 @@ class PoseGraphConfig:
     link: float = 35.0
     max_weight: float = 300.0
     irls: IrlsConfig = field(default_factory=IrlsConfig)
+
+    def needed_to_link(self, count: int) -> float:
+        """
+        Return what an edge needs to be the only link, in a session of `count` fragments.
+
+        With ten times as many fragments ten times as many pairs are tried, and the best wrong one
+        is as good as was one in ten before; how evidence has to grow for that is the slope of
+        `inlier_confidence`.
+        """
+        return self.link * max(1.0, count / FRAGMENTS) ** (1 / SLOPE)
 
     @classmethod
     def for_voxel_size(cls, voxel_size: float) -> PoseGraphConfig:
@@ -86,7 +99,7 @@ def synchronize(
     config = config or PoseGraphConfig()
     weight = supported_evidence(count, edges, config)
     c_local = inlier_confidence(weight)
-    linking = np.flatnonzero(edges.evidence >= config.link)
+    linking = np.flatnonzero(edges.evidence >= config.needed_to_link(count))
     forest = np.zeros(len(edges), bool)
     forest[linking] = maximum_spanning_forest(
         count, edges.i[linking], edges.j[linking], weight[linking]

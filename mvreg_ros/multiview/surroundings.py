@@ -98,6 +98,15 @@ class Surroundings:
             share[row] = self._known[key]
         return share
 
+    def contradiction_between(
+        self, some: list[int], others: list[int], poses: FloatArray
+    ) -> float:
+        """Return the same share for two groups of fragments at poses (S, 4, 4)."""
+        there = np.linalg.inv(poses[some[0]])
+        return self._share(
+            [(k, there @ poses[k]) for k in some], [(k, there @ poses[k]) for k in others],
+            np.eye(4))
+
     def _share(
         self, side_i: list[tuple[int, FloatArray]], side_j: list[tuple[int, FloatArray]],
         T_i_j: FloatArray,

@@ -67,15 +67,16 @@ class SelectionConfig:
 
     few: of so many fragments all pairs are registered. alike: at first each fragment is looked at
     with so many that look most like it. promising: inliers of a first look from which on a pair is
-    registered. least: of each fragment so many of the most promising are in any case. leaving: in
-    each later round each fragment outside of the largest part is looked at with so many others
-    that are not in its part. rounds: after the first.
+    registered, of each fragment the best `most`; the best `least` in any case. leaving: in each
+    later round each fragment outside of the largest part is looked at with so many others that are
+    not in its part. rounds: after the first.
     """
 
     few: int = 8
     alike: int = 20
     promising: int = 20
-    least: int = 3
+    most: int = 5
+    least: int = 2
     leaving: int = 20
     rounds: int = 4
 
@@ -132,9 +133,9 @@ class LikelyPairs:
         return found
 
     def _promising(self, found: FloatArray) -> set[Pair]:
-        """Return the pairs with many inliers (S, S), and the best ones of each fragment."""
-        i, j = np.nonzero(np.triu(found >= self._config.promising))
-        return as_pairs(i, j) | strongest(found, self._config.least)
+        """Return the pairs of each fragment that have most inliers (S, S)."""
+        promising = np.where(found >= self._config.promising, found, -np.inf)
+        return strongest(promising, self._config.most) | strongest(found, self._config.least)
 
     def _leaving(self, graph: Synchronization) -> set[Pair]:
         """Return the pairs most alike that would link a part, of those not yet looked at."""

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import combinations
+from collections.abc import Iterable, Sequence
 
 from mvreg_ros.data.logs import Pair
 from mvreg_ros.simulate.session import SimulatedSession
@@ -37,9 +36,19 @@ def overlaps(session: SimulatedSession, radius: float = OVERLAP_RADIUS) -> Float
     clouds = world_points(session)
     trees = [cKDTree(cloud) for cloud in clouds]
     share = np.zeros((len(clouds), len(clouds)))
-    for i, j in combinations(range(len(clouds)), 2):
+    for i, j in zip(*boxes_that_meet(trees, radius), strict=True):
         share[i, j] = len(near(clouds[i], trees[j], radius)) / max(len(clouds[i]), 1)
     return share
+
+
+def boxes_that_meet(
+    trees: Sequence[cKDTree], radius: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return i < j of the trees whose boxes are not farther apart than `radius`, m."""
+    low, high = (np.array([getattr(tree, name) for tree in trees]) for name in ('mins', 'maxes'))
+    meet = np.all(low[:, None] <= high[None] + radius, axis=2)
+    i, j = np.nonzero(np.triu(meet & meet.T, 1))
+    return i, j
 
 
 def near(points: FloatArray, tree: cKDTree, radius: float) -> NDArray[np.int64]:

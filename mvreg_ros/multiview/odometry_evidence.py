@@ -1,0 +1,69 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What two fragments have seen of a motion that odometry tells of.
+
+That nothing contradicts a motion is no evidence for it: fragments that were put where they have
+nothing in common contradict nothing. It is confirmed where surfaces of both are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mvreg_ros.pairwise.local_registration import local_registration
+from mvreg_ros.pairwise.visibility import Visibility, visibility
+from mvreg_ros.types import FloatArray, FragmentFeatures
+import numpy as np
+import torch
+
+REACHES = (16.0, 8.0, 4.0)  # voxels, up to which surfaces are drawn to each other
+# Share of all points that have to agree, and of the commonly seen ones that may contradict. In
+# eight simulated flats none of 835 wrong motions passes, and 111 of 184 that good odometry tells.
+AGREEING, CONTRADICTING = 0.05, 0.02
+# How well surfaces and odometry together know the motion where they know it worst, m and rad.
+PRECISE = 0.1, 0.05
+# Share of the commonly seen points, and their number, beyond which a motion is wrong.
+REFUTING, LEAST_REFUTING = 0.15, 30
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A motion after a look at both fragments. T_i_j, information: as in `Edges`."""
+
+    T_i_j: FloatArray
+    information: FloatArray
+    seen: Visibility
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether a sensor saw through much of what the other fragment has there."""
+        return self.seen.contradiction > REFUTING and self.seen.contradict >= LEAST_REFUTING
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether enough of what both have seen is one, and fixes the motion in all directions."""
+        covariance = np.linalg.inv(self.information)
+        sigma = np.sqrt([
+            np.linalg.eigvalsh(half)[-1] for half in (covariance[:3, :3], covariance[3:, 3:])])
+        return (
+            self.seen.agree >= AGREEING * self.seen.points
+            and self.seen.contradiction <= CONTRADICTING and bool((sigma <= PRECISE).all()))
+
+
+# What fragments i and j have seen of T_i_j, which is known with so much information.
+Look = Callable[[int, int, FloatArray, FloatArray], Sighting]
+
+
+def looking_at(features: Sequence[FragmentFeatures], voxel_size: float) -> Look:
+    """Return a look at described fragments; voxel_size: metres."""
+    reaches = tuple(reach * voxel_size for reach in REACHES)
+
+    def look(i: int, j: int, T_i_j: FloatArray, information: FloatArray) -> Sighting:
+        T, known = local_registration(
+            T_i_j, information, features[i], features[j], voxel_size, reaches)
+        seen = visibility(features[i], features[j], torch.from_numpy(T), reaches[-1])
+        return Sighting(T, known, seen)
+
+    return look

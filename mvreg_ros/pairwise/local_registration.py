@@ -1,0 +1,64 @@
+# Copyright 2026 The mvreg_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Registration of a pair whose motion is nearly known: surfaces, held by what is known.
+
+Surfaces alone slide along walls, and where little is seen of them they stray. What is known of the
+motion beforehand joins the sum of squares as one more term, so that it decides where surfaces do
+not (point to plane, Chen and Medioni, 1991, with a prior).
+"""
+
+from __future__ import annotations
+
+import gtsam
+from mvreg_ros.cancellation import raise_if_cancelled
+from mvreg_ros.multiview.se3 import ROTATION_FIRST
+from mvreg_ros.pairwise.fine_registration import (
+    double,
+    MAX_POINTS,
+    MIN_COSINE,
+    motion,
+    moved,
+    residual_weights,
+)
+from mvreg_ros.types import FloatArray, FragmentFeatures
+import numpy as np
+from scipy.spatial import cKDTree
+
+ROUNDS = 4  # for each of the reaches
+# Of a point to the surface of the other fragment, in voxels. Neighbours err in common: the more
+# points, the less each of them says anew.
+SURFACE_SIGMA = 4.0
+
+
+def local_registration(
+    T_i_j: FloatArray, information: FloatArray, features_i: FragmentFeatures,
+    features_j: FragmentFeatures, voxel_size: float, reaches: tuple[float, ...],
+) -> tuple[FloatArray, FloatArray]:
+    """
+    Return T_i_j (4, 4) and its information (6, 6) after a look at the surfaces of both fragments.
+
+    T_i_j, information: what is known before, the information as in `Edges`. voxel_size: metres.
+    reaches: metres up to which surfaces are drawn to each other, one after the other.
+    """
+    points_i, normals_i = double(features_i.points), double(features_i.normals)
+    step = 1 + len(features_j.points) // MAX_POINTS
+    points_j, normals_j = double(features_j.points[::step]), double(features_j.normals[::step])
+    tree = cKDTree(points_i)
+    T, H = T_i_j, information
+    for reach in np.repeat(reaches, ROUNDS):
+        raise_if_cancelled()
+        there = moved(T, points_j)
+        distance, nearest = tree.query(there, distance_upper_bound=reach)
+        rows = np.flatnonzero(np.isfinite(distance))
+        facing = normals_i[nearest[rows]] @ T[:3, :3]  # in the frame of j
+        alike = (normals_j[rows] * facing).sum(1) > MIN_COSINE
+        rows, n = rows[alike], facing[alike]
+        off = ((there[rows] - points_i[nearest[rows]]) @ T[:3, :3] * n).sum(1)
+        J = np.concatenate([n, np.cross(points_j[rows], n)], 1)
+        weight = step * residual_weights(distance[rows], reach) / (SURFACE_SIGMA * voxel_size)**2
+        strayed = gtsam.Pose3(T_i_j).localCoordinates(gtsam.Pose3(T))[ROTATION_FIRST]
+        H = information + J.T @ (weight[:, None] * J)
+        pull = information @ strayed + J.T @ (weight * off)
+        T = T @ motion(-np.linalg.solve(H, pull))
+    return T, H
