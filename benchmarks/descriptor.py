@@ -4,6 +4,7 @@
 How many matches a descriptor gets right, and how long it takes, one descriptor beside another.
 
     OMP_NUM_THREADS=1 mvreg benchmark descriptor ROOT [--features cylinder fpfh] [--weights F]
+        [--voxel-size M]
 
 ROOT is laid out as `mvreg evaluate 3dmatch` wants it. A mutual match is right within 10 cm of the
 true pose; every pair in the lists of 3DMatch and of 3DLoMatch counts the same. FMR is the share of
@@ -65,6 +66,8 @@ def main() -> None:
     parser.add_argument('root', type=Path)
     parser.add_argument('--features', nargs='+', default=['cylinder', 'fpfh'])
     parser.add_argument('--weights', default='', help='default: those of the package')
+    parser.add_argument('--voxel-size', type=float, default=0.025, metavar='M',
+                        help='metres, what the weights were trained with; default: 0.025')
     parser.add_argument('--scenes', nargs='+', default=[], metavar='WORD')
     args = parser.parse_args()
     scenes = cloud_scenes(args.root, '3dmatch', args.scenes)
@@ -72,7 +75,7 @@ def main() -> None:
     print('|---' * 7 + '|')
     for name in args.features:
         registration = MultiviewRegistration.from_pretrained(
-            features=name, weights=args.weights)
+            features=name, weights=args.weights, voxel_size=args.voxel_size)
         method = registration.method
         assert isinstance(method, ConsistencyMethod)
         register = method.register_pair

@@ -104,3 +104,13 @@ def test_surfaces_do_not_take_a_pose_from_its_matches() -> None:
         i.points + torch.tensor([0.12, 0.0, 0.0]), i.normals, i.descriptors, i.sensor_origin)
     np.testing.assert_array_equal(
         fine_registration(truth, pair, shifted, j, INLIER_DISTANCE), truth)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_surfaces_bring_back_what_few_matches_left_far_off(seed: int) -> None:
+    """Three matches, off by 5 cm, say little: a pose 19 cm off in each direction is found."""
+    i, j, pair, truth = two_views(np.random.default_rng(seed), 3, 3, noise=0.05)
+    off = truth.copy()
+    off[:3, 3] += 0.19
+    angle, distance = errors(fine_registration(off, pair, i, j, INLIER_DISTANCE), truth)
+    assert angle < 0.5 and distance < 0.03

@@ -31,14 +31,22 @@ class SurroundingsConfig:
     least: evidence of an edge that is asked about, and of one that makes neighbours. relative: the
     latter has this part of the evidence of the former at least: the weak do not judge the strong.
     neighbors: of each fragment, those with the most evidence. points: of a fragment that are
-    compared. disputed: share of contradictions at which half of the evidence is left.
+    compared. disputed: share of contradictions at which half of the evidence is left in a session
+    of `fragments`; in larger ones, where more edges fit by chance, it falls to `least_disputed`.
     """
 
     least: float = 20.0
     relative: float = 0.5
     neighbors: int = 4
     points: int = 500
-    disputed: float = 0.04
+    disputed: float = 0.08
+    least_disputed: float = 0.04
+    fragments: int = 60
+
+    def half(self, count: int) -> float:
+        """Return the share at which half of the evidence is left among `count` fragments."""
+        larger = max(1.0, count / self.fragments)
+        return max(self.disputed / larger, self.least_disputed)
 
 
 class Surroundings:
@@ -63,7 +71,7 @@ class Surroundings:
 
     def undisputed(self, edges: Edges) -> FloatArray:
         """Return (E,) what the surroundings leave of the evidence of edges, in [0, 1]."""
-        return 1 / (1 + (self.contradiction(edges) / self._config.disputed) ** 4)
+        return 1 / (1 + (self.contradiction(edges) / self._config.half(self.count)) ** 4)
 
     def contradiction(self, edges: Edges) -> FloatArray:
         """

@@ -18,8 +18,11 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 import torch
 
-# Inlier distances up to which surfaces are drawn to each other, round after round.
+# Inlier distances up to which surfaces are drawn to each other, round after round; before these,
+# those for poses with so few inliers that they may be off by more than one of them somewhere.
 DISTANCES = (1.5, 1.0, 1.0, 0.7)
+FIRST_OF_FEW = (3.0, 2.0)
+FEW_INLIERS = 30
 MIN_COSINE = 0.7  # between normals of one surface
 # What a point on a surface counts beside a match: neighbours on one surface err in common.
 SURFACE_WEIGHT = 0.2
@@ -34,7 +37,7 @@ def fine_registration(
     """
     Return T_i_j (4, 4) improved; as it was where surfaces do not meet or draw it from its matches.
 
-    T_i_j: off by less than about an inlier distance (m).
+    T_i_j: off by less than about an inlier distance (m), or two where it has few inliers.
     """
     points_i, normals_i = double(features_i.points), double(features_i.normals)
     step = 1 + len(features_j.points) // MAX_POINTS
@@ -42,7 +45,8 @@ def fine_registration(
     matched_i, matched_j = double(pair.points_i), double(pair.points_j)
     tree = cKDTree(points_i)
     T = T_i_j
-    for reach in DISTANCES:
+    before = inliers(T_i_j, pair, inlier_distance)
+    for reach in DISTANCES if before >= FEW_INLIERS else (*FIRST_OF_FEW, *DISTANCES):
         raise_if_cancelled()
         p, turned = moved(T, points_j), normals_j @ T[:3, :3].T
         distance, nearest = tree.query(p, distance_upper_bound=reach * inlier_distance)
@@ -61,8 +65,7 @@ def fine_registration(
         H = J.T @ (weight[:, None] * J) + matches.numpy()
         pull = np.concatenate([error, np.cross(q, error)], 1)
         T = motion(-np.linalg.lstsq(H, J.T @ (weight * off) + agree @ pull, rcond=None)[0]) @ T
-    before, after = (inliers(each, pair, inlier_distance) for each in (T_i_j, T))
-    return T if 2 * after >= before else T_i_j
+    return T if 2 * inliers(T, pair, inlier_distance) >= before else T_i_j
 
 
 def inliers(T_i_j: FloatArray, pair: Correspondences, distance: float) -> int:
