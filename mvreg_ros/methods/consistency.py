@@ -11,9 +11,14 @@ from typing import Generic
 from mvreg_ros.cache import Cache, MemoryCache, pair_key, recalled
 from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.methods.method import Stopwatch
-from mvreg_ros.multiview.doubtful_bridges import doubtful_bridges
-from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization, synchronize
+from mvreg_ros.multiview.pose_graph import (
+    linking_order,
+    PoseGraphConfig,
+    Synchronization,
+    synchronize,
+)
 from mvreg_ros.multiview.surroundings import Surroundings
+from mvreg_ros.multiview.verified_links import contradicted_links
 from mvreg_ros.pairs.first_look import TakeALook
 from mvreg_ros.pairs.match_kernel import likeness
 from mvreg_ros.pairs.ranking import Pair
@@ -89,15 +94,13 @@ class ConsistencyMethod:
     ) -> Synchronization:
         """Return the poses of all fragments; the order of the pairs does not matter."""
         pairwise = Edges.of(sorted(found, key=lambda pair: (pair.i, pair.j)))
-        evidence = pairwise.evidence * surroundings.undisputed(pairwise)
         config = PoseGraphConfig.for_voxel_size(self.voxel_size)
-        while True:
-            graph = synchronize(
-                surroundings.count, replace(pairwise, evidence=evidence), min_confidence, config)
-            doubtful = doubtful_bridges(graph, surroundings)
-            if not len(doubtful):
-                return replace(graph, pairwise=pairwise)
-            evidence[doubtful] = 0.0  # a bridge no more: this ends
+        edges = replace(
+            pairwise, evidence=pairwise.evidence * surroundings.undisputed(pairwise))
+        order = linking_order(surroundings.count, edges, config)
+        edges.evidence[contradicted_links(edges, order, surroundings)] = 0.0
+        graph = synchronize(surroundings.count, edges, min_confidence, config)
+        return replace(graph, pairwise=pairwise)
 
     def selection(
         self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],

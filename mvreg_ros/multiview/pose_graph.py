@@ -118,6 +118,14 @@ def synchronize(
     return judged(edges, poses, taken, c, config.irls, pairwise=edges)
 
 
+def linking_order(count: int, edges: Edges, config: PoseGraphConfig) -> Index:
+    """Return the rows of the edges that may link parts, those with the most evidence first."""
+    weight = supported_evidence(count, edges, config)
+    linking = np.flatnonzero(edges.evidence >= config.needed_to_link(count))
+    order: Index = linking[np.argsort(-weight[linking], kind='stable')]
+    return order
+
+
 def residuals_of(edges: Edges, poses: FloatArray, config: IrlsConfig) -> Tensor:
     """Return (E,) r* of Eq. 14."""
     M, i, j, T_i_j = map(torch.from_numpy, (poses, edges.i, edges.j, edges.T_i_j))

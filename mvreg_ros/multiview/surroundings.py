@@ -21,6 +21,7 @@ import numpy as np
 
 # Points that a row has to see to count in full: one that sees more is not surer of itself.
 ENOUGH = 500.0
+Placed = list[tuple[int, FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Surroundings:
     """
     Judges edges between `count` described fragments.
 
-    tolerance: metres, see `DepthImage`.
+    tolerance: metres, see `DepthImage`. half: the share of contradictions at which half of the
+    evidence of an edge is left.
     """
 
     def __init__(
@@ -65,13 +67,14 @@ class Surroundings:
         self._features = features
         self._tolerance = tolerance
         self._config = config or SurroundingsConfig()
+        self.half = self._config.half(self.count)
         self._images: dict[int, DepthImage] = {}
         self._points: dict[int, FloatArray] = {}
         self._known: dict[tuple[int, ...], float] = {}
 
     def undisputed(self, edges: Edges) -> FloatArray:
         """Return (E,) what the surroundings leave of the evidence of edges, in [0, 1]."""
-        return 1 / (1 + (self.contradiction(edges) / self._config.half(self.count)) ** 4)
+        return 1 / (1 + (self.contradiction(edges) / self.half) ** 4)
 
     def contradiction(self, edges: Edges) -> FloatArray:
         """
@@ -101,25 +104,19 @@ class Surroundings:
                 [:config.neighbors] for end, other in ((i, j), (j, i)))
             key = (i, j, len(near_i), *(k for k, _ in near_i + near_j))
             if key not in self._known:
-                self._known[key] = self._share(
+                self._known[key] = self.contradiction_between(
                     [(i, np.eye(4)), *near_i], [(j, np.eye(4)), *near_j], edges.T_i_j[row])
             share[row] = self._known[key]
         return share
 
     def contradiction_between(
-        self, some: list[int], others: list[int], poses: FloatArray
+        self, side_i: Placed, side_j: Placed, T_i_j: FloatArray
     ) -> float:
-        """Return the same share for two groups of fragments at poses (S, 4, 4)."""
-        there = np.linalg.inv(poses[some[0]])
-        return self._share(
-            [(k, there @ poses[k]) for k in some], [(k, there @ poses[k]) for k in others],
-            np.eye(4))
+        """
+        Return the same share for fragments on the two sides of an edge.
 
-    def _share(
-        self, side_i: list[tuple[int, FloatArray]], side_j: list[tuple[int, FloatArray]],
-        T_i_j: FloatArray,
-    ) -> float:
-        """Return the share for fragments k with T_i_k on one side and T_j_k on the other."""
+        side_i, side_j: ids of fragments with T_i_fragment and T_j_fragment.
+        """
         counts = np.zeros((len(side_i), len(side_j), 2))
         T_i = np.stack([T for _, T in side_i])
         T_j = T_i_j @ np.stack([T for _, T in side_j])

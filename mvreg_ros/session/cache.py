@@ -144,7 +144,8 @@ def _encoded(result: Known) -> bytes:
     """Return a result as safetensors; its key is not part of it."""
     values = {field.name: getattr(result, field.name) for field in fields(result)}
     return save({
-        name: value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        # In C order: safetensors writes the memory as it lies.
+        name: value.cpu().numpy() if isinstance(value, Tensor) else np.array(value, order='C')
         for name, value in values.items() if not isinstance(value, str)})
 
 
