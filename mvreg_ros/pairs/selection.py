@@ -69,7 +69,8 @@ class SelectionConfig:
     with so many that look most like it. promising: inliers of a first look from which on a pair is
     registered, of each fragment the best `most`; the best `least` in any case. leaving: in each
     later round each fragment outside of the largest part is looked at with so many others that are
-    not in its part. rounds: after the first.
+    not in its part; of all that it was looked at with the best `linking` with inliers for
+    `possible` are registered. rounds: after the first.
     """
 
     few: int = 8
@@ -77,7 +78,9 @@ class SelectionConfig:
     promising: int = 20
     most: int = 5
     least: int = 2
-    leaving: int = 20
+    leaving: int = 8
+    linking: int = 2
+    possible: int = 10
     rounds: int = 4
 
 
@@ -96,7 +99,7 @@ class LikelyPairs:
         self._neighbors = set(neighbors)
         self._voxel_size = voxel_size
         self.rounds = self._config.rounds
-        self._looked: set[Pair] = set()
+        self._found = np.full_like(likeness, -np.inf)
         self._chosen: set[Pair] = set()
 
     def first(self) -> list[Pair]:
@@ -105,44 +108,41 @@ class LikelyPairs:
         if len(self._likeness) <= self._config.few:
             return self._new(as_pairs(i, j))
         tree = maximum_spanning_forest(len(self._likeness), i, j, self._likeness[i, j])
-        alike = strongest(self._likeness, self._config.alike) | as_pairs(i[tree], j[tree])
-        found = self._looks(alike)
-        a, b = np.nonzero(np.triu(np.isfinite(found)))
-        spanning = maximum_spanning_forest(len(found), a, b, found[a, b])
+        self._look_at(strongest(self._likeness, self._config.alike) | as_pairs(i[tree], j[tree]))
+        a, b = np.nonzero(np.triu(np.isfinite(self._found)))
+        spanning = maximum_spanning_forest(len(self._found), a, b, self._found[a, b])
+        promising = np.where(self._found >= self._config.promising, self._found, -np.inf)
         return self._new(
-            self._promising(found) | as_pairs(a[spanning], b[spanning]) | self._neighbors)
+            strongest(promising, self._config.most) | strongest(self._found, self._config.least)
+            | as_pairs(a[spanning], b[spanning]) | self._neighbors)
 
     def further(self, graph: Synchronization) -> list[Pair]:
         """Return the pairs that the poses lay on each other, and those that may link a part."""
         overlap = overlapping(self._points, graph.poses, graph.component, self._voxel_size)
-        return self._new(overlap | self._promising(self._looks(self._leaving(graph))))
+        return self._new(overlap | self._leaving(graph))
 
     def _new(self, pairs: set[Pair]) -> list[Pair]:
         new = sorted(pairs - self._chosen)
         self._chosen.update(new)
         return new
 
-    def _looks(self, pairs: set[Pair]) -> FloatArray:
-        """Return (S, S) the inliers of a first look at the pairs, -inf for all others."""
-        found = np.full_like(self._likeness, -np.inf)
-        self._looked |= pairs
+    def _look_at(self, pairs: set[Pair]) -> None:
+        """Take note of the inliers of a first look at the pairs."""
         order = sorted(pairs)
         for (i, j), look in zip(order, self._look(order), strict=True):
             # Of equals those that are more alike, which is less than a half.
-            found[i, j] = found[j, i] = look.inliers + self._likeness[i, j] / 3
-        return found
-
-    def _promising(self, found: FloatArray) -> set[Pair]:
-        """Return the pairs of each fragment that have most inliers (S, S)."""
-        promising = np.where(found >= self._config.promising, found, -np.inf)
-        return strongest(promising, self._config.most) | strongest(found, self._config.least)
+            self._found[i, j] = self._found[j, i] = look.inliers + self._likeness[i, j] / 3
 
     def _leaving(self, graph: Synchronization) -> set[Pair]:
-        """Return the pairs most alike that would link a part, of those not yet looked at."""
+        """Return the most promising pairs that would link a part, after a look at some more."""
         part = graph.component.copy()
         part[part < 0] = -1 - np.flatnonzero(part < 0)
-        untried = np.where(part[:, None] == part, -np.inf, self._likeness)
-        untried[part == 0] = -np.inf
-        for i, j in self._looked | self._chosen:
-            untried[i, j] = untried[j, i] = -np.inf
-        return strongest(untried, self._config.leaving)
+        linking = part[:, None] != part
+        linking[part == 0] = False
+        for i, j in self._chosen:
+            linking[i, j] = linking[j, i] = False
+        untried = linking & ~np.isfinite(self._found)
+        self._look_at(strongest(
+            np.where(untried, self._likeness, -np.inf), self._config.leaving))
+        possible = linking & (self._found >= self._config.possible)
+        return strongest(np.where(possible, self._found, -np.inf), self._config.linking)
