@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache
 from hashlib import sha256
+from importlib.metadata import version
 import json
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -24,7 +25,6 @@ from mvreg_ros.types import (
     PairRegistration,
     RefinedEdge,
 )
-import torch
 
 KINDS = (FragmentFeatures, PairRegistration, FirstLook, RefinedEdge)
 Known = FragmentFeatures | PairRegistration | FirstLook | RefinedEdge
@@ -32,6 +32,7 @@ Computed = TypeVar('Computed', FragmentFeatures, PairRegistration, FirstLook, Re
 
 # Those that features and pairs depend on, besides weights, device and code.
 PARAMETERS = ('method', 'features', 'sparse_engine', 'voxel_size')
+LIBRARIES = ('numpy', 'scipy', 'small_gicp', 'torch')
 
 
 class Cache(Protocol):
@@ -76,8 +77,12 @@ class MemoryCache:
 def recalled(
     cache: Cache, keys: Sequence[str], mapper: Mapper, function: Callable[[Item], Computed],
     items: Sequence[Item],
-) -> Iterator[Computed]:
-    """Yield function(item) in the order of the items; what is known by its key is not computed."""
+) -> Generator[Computed, None, None]:
+    """
+    Yield function(item) in the order of the items; what is known by its key is not computed.
+
+    A result is known from when it is yielded. Close the iterator to stop what is under way.
+    """
     known: list[Computed | None] = []
     for key in keys:
         raise_if_cancelled()
@@ -96,7 +101,7 @@ def method_key(parameters: Mapping[str, Value], weights: Path) -> str:
     return json.dumps([
         *(parameters[name] for name in PARAMETERS), str(select_device(str(parameters['device']))),
         sha256(weights.read_bytes()).hexdigest(), native_kernel().library is not None,
-        code_digest(Path(__file__).parent), torch.__version__,
+        code_digest(Path(__file__).parent), *map(version, LIBRARIES),
     ])
 
 

@@ -27,7 +27,7 @@ from mvreg_ros.cache import code_digest
 from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.device import select_device
 from mvreg_ros.native.library import native_kernel
-from mvreg_ros.parallel import CHECK_SECONDS, Item, Result, workers_for
+from mvreg_ros.parallel import CHECK_SECONDS, Item, one_thread_each, Result, workers_for
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.types import InputError
 import numpy as np
@@ -221,6 +221,6 @@ def work(sent: list[Any], block: list[Any], expected: dict[str, str]) -> list[An
             raise InputError(
                 f'{name} is {here} on {platform.node()} and {expected[name]} where mvreg was '
                 'started: install the same on all machines of the cluster')
-    torch.set_num_threads(1)  # as `ordered_map` does
     function = function_of(sent[0])
-    return [function(item) for item in block]
+    with one_thread_each():
+        return [function(item) for item in block]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 import os
-from threading import Event
+from threading import Event, Lock
 from typing import Protocol, TypeVar
 
 from mvreg_ros.cancellation import cancelled_by, raise_if_cancelled
@@ -71,22 +71,50 @@ def workers_for(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == 'cpu' else 1
 
 
+class ThreadLimits:
+    """Limits the threads of torch and of BLAS, which all threads share, while any block runs."""
+
+    def __init__(self) -> None:
+        """Limit nothing yet."""
+        self._lock = Lock()
+        self._blocks = 0
+
+    def begin(self) -> None:
+        """Begin a block in this thread."""
+        with self._lock:
+            if not self._blocks:
+                self._torch_threads = torch.get_num_threads()
+                self._limits = threadpool_limits(1, user_api='blas')
+            self._blocks += 1
+            torch.set_num_threads(1)
+
+    def end(self) -> None:
+        """End a block in this thread; the last one lifts the limits."""
+        with self._lock:
+            self._blocks -= 1
+            if not self._blocks:
+                self._limits.restore_original_limits()
+            torch.set_num_threads(self._torch_threads)
+
+
+LIMITS = ThreadLimits()
+
+
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """
-    Let every library compute in the thread that calls it, for as long as the block.
+    Let torch, OpenMP and BLAS compute in the thread that calls them, for as long as the block.
 
-    Our jobs are many and small: they share the cores by themselves. The threads of OpenMP, MKL and
-    OpenBLAS would wait for one another after each small operator, spinning, and where something
-    else needs a core they wait for long.
+    Our jobs are many and small: they share the cores by themselves. The libraries' own threads
+    would wait for one another after each small operator, spinning, and where something else needs
+    a core they wait for long. The limit is the whole process's.
     """
-    before = torch.get_num_threads()
-    with threadpool_limits(1):
-        torch.set_num_threads(1)
-        try:
+    LIMITS.begin()
+    try:
+        with threadpool_limits(1, user_api='openmp'):  # each thread has a number of its own
             yield
-        finally:
-            torch.set_num_threads(before)
+    finally:
+        LIMITS.end()
 
 
 @lru_cache(1)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TypeVar
 
@@ -47,7 +48,7 @@ class MultiviewRegistration:
     Registers point-cloud fragments in one common frame.
 
     parameters: the rows of the parameter table that it was built with. method: what they chose.
-    cache: spares features and pairs that an earlier call has computed.
+    cache: spares what an earlier call has computed of features, looks, pairs and refined edges.
     """
 
     def __init__(self, parameters: dict[str, Value], method: Method) -> None:
@@ -134,12 +135,14 @@ class MultiviewRegistration:
     ) -> list[FragmentFeatures]:
         """Return the keypoints and descriptors of prepared fragments."""
         keys = [features_key(self._method_key, fragment) for fragment in fragments]
-        described = recalled(
-            self.cache, keys, self.method.mapper, self.method.descriptor, fragments)
         features = []
-        for key, feature in zip(keys, described, strict=True):
-            features.append(replace(feature, key=key))
-            progress('features', len(features), len(fragments))
+        # Closed, and not left to the collector: a failed `progress` holds this frame for long.
+        with closing(recalled(
+            self.cache, keys, self.method.mapper, self.method.descriptor, fragments,
+        )) as described:
+            for key, feature in zip(keys, described, strict=True):
+                features.append(replace(feature, key=key))
+                progress('features', len(features), len(fragments))
         return features
 
     def solve(

@@ -6,26 +6,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
+import threading
 from threading import Event
 from typing import NoReturn
 
 import gtsam
+from mvreg_ros import MultiviewRegistration
 from mvreg_ros.cancellation import cancelled_by, raise_if_cancelled
 from mvreg_ros.data.graph import graph_json
 from mvreg_ros.features.descriptor import FpfhDescriptor
+from mvreg_ros.methods import consistency
 from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.multiview.optimization import levenberg_marquardt, optimize_poses
 from mvreg_ros.multiview.pose_graph import synchronize
 from mvreg_ros.multiview.refinement import GicpCloud, refine_edges, RefinementConfig
 from mvreg_ros.pairs.overlap import overlapping_by_priors
-from mvreg_ros.parallel import ordered_map
+from mvreg_ros.pairs.selection import LikelyPairs, SelectionConfig
+from mvreg_ros.parallel import one_thread_each, ordered_map
 from mvreg_ros.types import Edges, Fragment, RegistrationCancelled, Verdict
 from node_session import views
 import numpy as np
 import pytest
 from random_graphs import all_pairs, noise, random_poses, relative
 from results import made_up_registration
+from threadpoolctl import threadpool_info
 import torch
 
 CPU = torch.device('cpu')
@@ -151,6 +157,53 @@ def test_workers_end_within_their_item_when_the_iterator_is_closed() -> None:
     assert begun.wait(60)
     results.close()  # type: ignore[attr-defined]
     assert ended.is_set()
+
+
+@pytest.mark.parametrize('stage', ['features', 'pairs', 'candidates'])
+def test_nothing_is_begun_after_progress_was_refused(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the error, which holds the frames that it came through, is kept."""
+    threads_before = set(threading.enumerate())
+    pipeline = MultiviewRegistration.from_pretrained(
+        features='fpfh', voxel_size=VOXEL_SIZE, device='cpu', pairs='auto')
+    monkeypatch.setattr(consistency, 'LikelyPairs', partial(
+        LikelyPairs, config=SelectionConfig(few=0)))
+
+    def refuse(name: str, done: int, total: int) -> None:
+        if name == stage and done:
+            raise RegistrationCancelled('enough')
+
+    with pytest.raises(RegistrationCancelled, match='enough') as kept:
+        pipeline.register(views(6), refuse)
+    assert set(threading.enumerate()) <= threads_before
+    assert kept.tb is not None
+
+
+def test_the_limit_of_threads_lasts_as_long_as_any_block() -> None:
+    """Of BLAS, which all threads share: of two blocks in two threads the first ends first."""
+    def limits() -> set[int]:
+        return {pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas'}
+
+    before = limits(), torch.get_num_threads()
+    began, ended = Event(), Event()
+    found: list[set[int]] = []
+
+    def second() -> None:
+        with one_thread_each():
+            began.set()
+            ended.wait(60)
+            found.append(limits())
+
+    thread = threading.Thread(target=second)
+    with one_thread_each():
+        assert limits() == {torch.get_num_threads()} == {1}
+        thread.start()
+        assert began.wait(60)
+    ended.set()
+    thread.join(60)
+    assert found == [{1}]
+    assert (limits(), torch.get_num_threads()) == before
 
 
 def test_the_optimisation_that_can_be_cancelled_is_that_of_gtsam() -> None:

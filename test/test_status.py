@@ -70,6 +70,21 @@ def test_progress_does_not_fall_when_a_stage_finds_more_to_do() -> None:
     assert forecast.progress(Stage('starting', 0.0)) == 0.0
 
 
+def test_with_likely_pairs_the_first_look_counts_and_pairs_grow_with_fragments() -> None:
+    """Rounds of looks and pairs after the first take nothing back."""
+    forecast = Forecast('auto')
+    forecast.begin(1000)
+    steps = [
+        Stage('features', 0.0, 1000, 1000), Stage('candidates', 0.0, 1, 2),
+        Stage('candidates', 0.0, 2, 2), Stage('pairs', 0.0, 1, 2), Stage('pairs', 0.0, 2, 2),
+        Stage('candidates', 0.0, 0, 2), Stage('pairs', 0.0, 2, 4),
+        Stage('refinement', 0.0, 1, 1)]
+    progress = [forecast.progress(step) for step in steps]
+    assert progress[0] < progress[1] < progress[2] < progress[3] < progress[4]
+    assert progress[4] == progress[5] == progress[6] < progress[7] == 1.0
+    assert progress[0] > 0.2  # not a thousandth, as with all pairs
+
+
 def test_before_the_first_registration_the_shares_are_those_measured() -> None:
     forecast = Forecast()
     forecast.begin(2)

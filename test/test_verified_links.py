@@ -43,16 +43,18 @@ def test_what_closes_a_loop_is_not_asked() -> None:
     assert refused(edges) == []
 
 
-def test_the_weaker_of_two_is_refused() -> None:
-    """A third room is the second again: it hangs on the first by what comes first."""
-    features = [*FEATURES, *FEATURES[VIEWS:]]
-    third = [replace(each, i=each.i + VIEWS, j=each.j + VIEWS) for each in within_rooms()[VIEWS:]]
-    same = edge(VIEWS, 2 * VIEWS, np.eye(4), 70.0)  # the second and the third are one room
-    for evidence, expected in ((60.0, 1), (80.0, 0)):
-        links = [same, edge(LEFT, 2 * VIEWS + LEFT, np.eye(4), evidence)]
-        inside = [*within_rooms(), *third]
-        edges = Edges.of([*inside, *links])
-        order = np.argsort(-edges.evidence, kind='stable')
-        found = contradicted_links(edges, order, Surroundings(features, TOLERANCE))
-        # The first room fits neither, whichever is asked first: only the other is left.
-        assert found.tolist() == [len(inside) + 1], (evidence, expected)
+def test_of_two_that_cannot_both_be_right_the_weaker_is_refused() -> None:
+    """A wide and a narrow room hang on the first, ten metres away, both in one place."""
+    features = [*FEATURES, *FEATURES[:VIEWS]]
+    third = [replace(each, i=each.i + 2 * VIEWS, j=each.j + 2 * VIEWS)
+             for each in within_rooms()[:VIEWS]]
+    inside = [*within_rooms(), *third]
+    there = np.eye(4)
+    there[:3, 3] = POSES[LEFT][:3, :3].T @ (10, 0, 0)
+    for strong, weak in ((VIEWS, 2 * VIEWS), (2 * VIEWS, VIEWS)):
+        links = [edge(LEFT, strong + LEFT, there, 80.0), edge(LEFT, weak + LEFT, there, 60.0)]
+        for each in (links, links[::-1]):
+            edges = Edges.of([*inside, *each])
+            order = np.argsort(-edges.evidence, kind='stable')
+            found = contradicted_links(edges, order, Surroundings(features, TOLERANCE))
+            assert found.tolist() == [len(inside) + each.index(links[1])]

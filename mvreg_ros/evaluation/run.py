@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Recorded estimates come without evidence; all get the same, enough to be believed.
-RECORDED_INLIERS = 100
+RECORDED_INLIERS = 300
 
 
 class RecordingRegistration(MultiviewRegistration):

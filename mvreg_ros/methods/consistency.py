@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Generic
 
@@ -76,17 +77,18 @@ class ConsistencyMethod:
         with watch('pairs'):
             selection = self.selection(features, neighbors, progress, cache)
             found = self.register_pairs(features, selection.first(), progress, cache)
-        for rounds_left in range(selection.rounds, -1, -1):
-            with watch('synchronization'):
+        for _ in range(selection.rounds):
+            with watch('synchronization', told=False):
                 graph = self.synchronized(found, surroundings, min_confidence)
-                progress('synchronization', 1, 1)
-            if not rounds_left:
-                break
-            with watch('pairs'):
+            with watch('pairs', told=False):
                 pairs = selection.further(graph)
                 if not pairs:
                     break
                 found += self.register_pairs(features, pairs, after(len(found), progress), cache)
+        else:
+            with watch('synchronization'):
+                graph = self.synchronized(found, surroundings, min_confidence)
+        progress('synchronization', 1, 1)
         return graph
 
     def synchronized(
@@ -114,12 +116,14 @@ class ConsistencyMethod:
         def look(pairs: Sequence[Pair]) -> list[FirstLook]:
             keys = [f'look {key}' if (key := pair_key(features[i], features[j])) else ''
                     for i, j in pairs]
-            found = recalled(cache or MemoryCache(), keys, self.mapper,
-                             TakeALook(shared, self.inlier_distance), pairs)
             looks = []
-            for each in found:
-                looks.append(each)
-                progress('candidates', len(looks), len(pairs))
+            with closing(recalled(
+                cache or MemoryCache(), keys, self.mapper,
+                TakeALook(shared, self.inlier_distance), pairs,
+            )) as found:
+                for each in found:
+                    looks.append(each)
+                    progress('candidates', len(looks), len(pairs))
             return looks
 
         alike = likeness(shared, self.words, self.mapper)
@@ -132,11 +136,13 @@ class ConsistencyMethod:
         """Return the relative poses of pairs of fragments."""
         job = PairJob(self.register_pair, self.mapper.shared(features))
         keys = [pair_key(features[i], features[j]) for i, j in pairs]
-        found = recalled(cache or MemoryCache(), keys, self.mapper, job, pairs)
         registrations = []
-        for (i, j), registration in zip(pairs, found, strict=True):
-            registrations.append(replace(registration, i=i, j=j))
-            progress('pairs', len(registrations), len(pairs))
+        with closing(
+            recalled(cache or MemoryCache(), keys, self.mapper, job, pairs)
+        ) as found:
+            for (i, j), registration in zip(pairs, found, strict=True):
+                registrations.append(replace(registration, i=i, j=j))
+                progress('pairs', len(registrations), len(pairs))
         return registrations
 
 

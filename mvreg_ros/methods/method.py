@@ -20,15 +20,16 @@ from mvreg_ros.types import FragmentFeatures, no_progress, Progress
 
 @dataclass
 class Stopwatch:
-    """Measures the seconds of each stage, and tells of each when it begins."""
+    """Measures the seconds of each stage, and tells when it begins."""
 
     progress: Progress = no_progress
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time the block, a part of the stage."""
-        self.progress(stage, 0, 1)
+    def __call__(self, stage: str, told: bool = True) -> Iterator[None]:
+        """Time the block, a part of the stage; told: of its beginning."""
+        if told:
+            self.progress(stage, 0, 1)
         begin = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
@@ -48,8 +49,8 @@ class Method(Protocol):
         min_confidence: float, watch: Stopwatch, progress: Progress, cache: Cache,
     ) -> Synchronization:
         """
-        Return the poses, in the stages 'pairs' and 'synchronization'.
+        Return the poses, in the stages 'candidates', 'pairs' and 'synchronization'.
 
         neighbors: pairs i < j that priors say overlap; registered even if not all are.
-        min_confidence: tau_p, edges below are pruned. cache: of pairs.
+        min_confidence: tau_p, edges below are pruned. cache: of pairs and looks.
         """

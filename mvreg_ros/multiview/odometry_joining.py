@@ -10,6 +10,7 @@ from mvreg_ros.multiview.graph import Index
 from mvreg_ros.multiview.odometry import deviations, Track
 from mvreg_ros.multiview.odometry_evidence import Look
 from mvreg_ros.multiview.odometry_trust import closed
+from mvreg_ros.multiview.parts import Parts
 from mvreg_ros.types import Edges, FloatArray
 import numpy as np
 from numpy.typing import NDArray
@@ -34,25 +35,6 @@ class Told:
     def is_said_by(self, T_i_j: FloatArray, rows: Index) -> NDArray[np.bool_]:
         """Return (R,) whether T_i_j (R, 4, 4) of some edges are what odometry says."""
         return deviations(T_i_j, self.T_i_j[rows], self.sigma[rows]) < self.gate
-
-
-@dataclass(frozen=True)
-class Parts:
-    """part: (S,) of each fragment. poses: (S, 4, 4) in a frame of each part."""
-
-    part: Index
-    poses: FloatArray
-
-    def joined(self, i: int, j: int, T_i_j: FloatArray) -> Parts:
-        """Return the parts with that of j in the frame of that of i, and one with it."""
-        there = self.part == self.part[j]
-        poses = self.poses.copy()
-        poses[there] = poses[i] @ T_i_j @ np.linalg.inv(poses[j]) @ poses[there]
-        return Parts(np.where(there, self.part[i], self.part), poses)
-
-    def relative(self, edges: Edges) -> FloatArray:
-        """Return (E, 4, 4) T_i_j that follow from the poses."""
-        return np.linalg.inv(self.poses[edges.i]) @ self.poses[edges.j]
 
 
 def attempt(

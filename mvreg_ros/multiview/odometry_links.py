@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, fields, replace
 from mvreg_ros.multiview.graph import bridges, components
 from mvreg_ros.multiview.odometry import deviations, OdometryConfig, Track
 from mvreg_ros.multiview.odometry_evidence import Look
-from mvreg_ros.multiview.odometry_joining import attempt, Parts, Told
+from mvreg_ros.multiview.odometry_joining import attempt, Told
 from mvreg_ros.multiview.odometry_trust import disputed, error_scale
+from mvreg_ros.multiview.parts import Parts
 from mvreg_ros.multiview.pose_graph import anchored, Synchronization
 from mvreg_ros.types import Edges, Fragment, Verdict
 import numpy as np

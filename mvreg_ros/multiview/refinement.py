@@ -122,9 +122,12 @@ def refine_edges(
     """
     config, cache = config or RefinementConfig(), cache or MemoryCache()
     rows = in_order_of_place(len(fragments), edges)
-    names = [refined_key(keys[edges.i[row]], keys[edges.j[row]], edges.T_i_j[row]) if keys else ''
-             for row in rows]
-    known = [cache.find(name) for name in names]
+    names, known = list[str](), []
+    for row in rows:
+        raise_if_cancelled()
+        names.append(
+            refined_key(keys[edges.i[row]], keys[edges.j[row]], edges.T_i_j[row]) if keys else '')
+        known.append(cache.find(names[-1]))
     refine = Refinement(
         fragments, edges, [row for row, found in zip(rows, known, strict=True) if found is None],
         voxel_size, config)

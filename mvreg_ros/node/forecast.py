@@ -17,9 +17,14 @@ WORK: dict[str, Callable[[int], float]] = {
     'odometry': lambda count: count,
     'refinement': lambda count: count,
 }
+# The same with `pairs: auto`: first looks, and the pairs that are registered in all rounds.
+LIKELY_PAIRS = {
+    'features': WORK['features'], 'candidates': lambda count: 15 * count,
+    **WORK, 'pairs': lambda count: 6 * count}
 # Seconds for each piece of work, of which only the ratios matter: Hotel 3 of 3DMatch on one core.
 SECONDS = {
-    'features': 1.5, 'pairs': 0.57, 'synchronization': 0.03, 'odometry': 0.01, 'refinement': 0.3}
+    'features': 1.5, 'candidates': 0.03, 'pairs': 0.57, 'synchronization': 0.03,
+    'odometry': 0.01, 'refinement': 0.3}
 
 
 class Forecast:
@@ -31,8 +36,9 @@ class Forecast:
     registration of a session that is gone on with finds nearly all in the cache.
     """
 
-    def __init__(self) -> None:
-        """Expect what was measured elsewhere."""
+    def __init__(self, pairs: str = 'all') -> None:
+        """Expect what was measured elsewhere; pairs: the parameter."""
+        self._work = LIKELY_PAIRS if pairs == 'auto' else WORK
         self._learned = dict(SECONDS)
         self._expected: dict[str, float] = {}
         self._reached = 0.0
@@ -40,15 +46,15 @@ class Forecast:
     def begin(self, count: int) -> None:
         """Take note that so many fragments are being registered."""
         self._expected = {
-            stage: self._learned[stage] * work(count) for stage, work in WORK.items()}
+            stage: self._learned[stage] * work(count) for stage, work in self._work.items()}
         self._reached = 0.0
 
     def learn(self, registration: Registration) -> None:
         """Take note of how long the stages have taken."""
         count = int((registration.reason != 'excluded').sum())
-        for stage in WORK.keys() & registration.seconds.keys():
+        for stage in self._work.keys() & registration.seconds.keys():
             self._learned[stage] = max(
-                registration.seconds[stage] / WORK[stage](count), self._learned[stage])
+                registration.seconds[stage] / self._work[stage](count), self._learned[stage])
 
     def progress(self, stage: Stage) -> float:
         """Return which part of the registration is done, from 0 to 1; it never falls."""

@@ -50,7 +50,7 @@ class RegistrationNode(StoppableNode):
             expanded(self.get_parameter('session.directory').value))
         self._exclusion = Exclusion(self, self._buffer)
         self._result = NOTHING
-        self._forecast = Forecast()
+        self._forecast = Forecast(self.get_parameter('pairs').value)
         self._changed = self.create_guard_condition(self._publish_status)
         self._job = Job(self, self._changed.trigger)
         self._saving = Job(self, self._changed.trigger)

@@ -26,7 +26,7 @@ SEEDS = 64
 
 def thinned(features: FragmentFeatures) -> FragmentFeatures:
     """Return a view of every n-th keypoint, not more than `KEYPOINTS` in all."""
-    step = -(-len(features.points) // KEYPOINTS)
+    step = max(1, -(-len(features.points) // KEYPOINTS))
     return replace(
         features, points=features.points[::step], normals=features.normals[::step],
         descriptors=features.descriptors[::step])

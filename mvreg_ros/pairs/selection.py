@@ -130,8 +130,9 @@ class LikelyPairs:
         """Take note of the inliers of a first look at the pairs."""
         order = sorted(pairs)
         for (i, j), look in zip(order, self._look(order), strict=True):
-            # Of equals those that are more alike, which is less than a half.
-            self._found[i, j] = self._found[j, i] = look.inliers + self._likeness[i, j] / 3
+            # Of equals those that are more alike, which is not more than one.
+            alike = max(0.0, self._likeness[i, j])
+            self._found[i, j] = self._found[j, i] = look.inliers + alike / 3
 
     def _leaving(self, graph: Synchronization) -> set[Pair]:
         """Return the most promising pairs that would link a part, after a look at some more."""

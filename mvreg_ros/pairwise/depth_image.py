@@ -33,10 +33,10 @@ class DepthImage:
         points = features.points.cpu().numpy().astype(np.float64)
         pixel, depth = self._project(points)
         told = depth * np.pi / ROWS < MAX_APART * tolerance
-        near = np.full(ROWS * COLUMNS, np.inf)
-        far = np.full(ROWS * COLUMNS, -np.inf)
-        np.minimum.at(near, pixel[told], depth[told])
-        np.maximum.at(far, pixel[told], depth[told])
+        near = np.full(ROWS * COLUMNS, np.inf, np.float32)
+        far = np.full(ROWS * COLUMNS, -np.inf, np.float32)
+        np.minimum.at(near, pixel[told], depth[told].astype(np.float32))
+        np.maximum.at(far, pixel[told], depth[told].astype(np.float32))
         edges = ('nearest', 'wrap')  # upwards an image ends, sideways it goes round
         self._near = minimum_filter(near.reshape(ROWS, COLUMNS), 3, mode=edges).ravel()
         self._far = maximum_filter(far.reshape(ROWS, COLUMNS), 3, mode=edges).ravel()
