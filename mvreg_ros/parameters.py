@@ -98,9 +98,9 @@ PARAMETERS = (
     ),
     Parameter(
         'pairs', 'all',
-        'Which pairs of fragments are tried. all: each with each. auto: those that look alike, '
-        'then those that overlap by the poses so far or may link parts, at 60 fragments a fifth '
-        'of all; for method consistency.',
+        'Which pairs of fragments are tried. all: each with each. auto: those that look alike and '
+        'fit at a first look at few keypoints, then those that overlap by the poses so far or may '
+        'link parts: some six for each fragment. For many fragments, and method consistency.',
         choices=('all', 'auto'), read_only=True,
     ),
     Parameter(
