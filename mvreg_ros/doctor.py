@@ -27,7 +27,7 @@ DEBIAN_PACKAGES = {
 }
 REQUIRED = (
     'numpy', 'scipy', 'torch', 'small_gicp', 'gtsam', 'networkx', 'transforms3d', 'pypcd4', 'yaml',
-    'jinja2', 'psutil', 'tqdm', 'safetensors', 'rosbags',
+    'jinja2', 'psutil', 'threadpoolctl', 'tqdm', 'safetensors', 'rosbags',
 )
 MESSAGES = (
     'diagnostic_msgs', 'geometry_msgs', 'nav_msgs', 'sensor_msgs', 'std_msgs', 'std_srvs',

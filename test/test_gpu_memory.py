@@ -64,7 +64,9 @@ def test_the_learned_method_takes_smaller_batches_with_the_same_result(
     monkeypatch.setattr(type(registration.method.network.psi_init), 'forward', forward)
     found = registration.register(clouds)
     assert set(refused) == {4}
-    np.testing.assert_allclose(found.edges.T_i_j, expected.edges.T_i_j, atol=1e-5)
+    # Products of other sizes are rounded otherwise, which the network amplifies, on some processors
+    # to 0.2 mm.
+    np.testing.assert_allclose(found.edges.T_i_j, expected.edges.T_i_j, atol=1e-3)
 
 
 def test_the_node_says_what_to_do_and_lives(monkeypatch: pytest.MonkeyPatch) -> None:

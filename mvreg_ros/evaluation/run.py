@@ -15,7 +15,7 @@ from mvreg_ros.evaluation.protocol import peak_memory_mb, SceneResult
 from mvreg_ros.methods.method import Stopwatch
 from mvreg_ros.multiview import synchronize
 from mvreg_ros.multiview.centering import centered, shift
-from mvreg_ros.multiview.pose_graph import Synchronization
+from mvreg_ros.multiview.pose_graph import PoseGraphConfig, Synchronization
 from mvreg_ros.register import as_fragment, MultiviewRegistration
 from mvreg_ros.types import (
     Edges,
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Recorded estimates come without evidence; all get the same, enough to be believed.
-RECORDED_INLIERS = 300
+RECORDED_INLIERS = 100
 
 
 class RecordingRegistration(MultiviewRegistration):
@@ -78,7 +78,9 @@ def register_scene(
 def synchronize_scene(scene: Scene, min_confidence: float) -> SceneResult:
     """Find absolute poses for the recorded pairwise estimates of a scene."""
     begin = time.perf_counter()
-    graph = synchronize(scene.count, recorded_edges(scene), min_confidence)
+    # All may link, however many fragments there are.
+    graph = synchronize(
+        scene.count, recorded_edges(scene), min_confidence, PoseGraphConfig(link=1.0))
     placed = graph.component >= 0
     registration = Registration(
         poses=graph.poses, placed=placed, component=graph.component,

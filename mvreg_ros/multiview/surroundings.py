@@ -40,14 +40,14 @@ class SurroundingsConfig:
     relative: float = 0.5
     neighbors: int = 4
     points: int = 500
-    disputed: float = 0.08
+    disputed: float = 0.16
     least_disputed: float = 0.04
     fragments: int = 60
 
     def half(self, count: int) -> float:
         """Return the share at which half of the evidence is left among `count` fragments."""
         larger = max(1.0, count / self.fragments)
-        return max(self.disputed / larger, self.least_disputed)
+        return max(self.disputed / larger**2, self.least_disputed)
 
 
 class Surroundings:
