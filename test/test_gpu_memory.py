@@ -64,7 +64,7 @@ def test_the_learned_method_takes_smaller_batches_with_the_same_result(
     monkeypatch.setattr(type(registration.method.network.psi_init), 'forward', forward)
     found = registration.register(clouds)
     assert set(refused) == {4}
-    # Products of other sizes are rounded otherwise, which the network amplifies, on some processors
+    # Products of other sizes are rounded otherwise. The network amplifies that, on some processors
     # to 0.2 mm.
     np.testing.assert_allclose(found.edges.T_i_j, expected.edges.T_i_j, atol=1e-3)
 

@@ -142,7 +142,8 @@ def test_resources_are_those_of_the_process_its_fragments_and_their_disk(tmp_pat
     buffer.fragments = views(2)
     found = Resources.of(buffer, 'cpu')
     assert found.fragments == sum(len(each.points) for each in views(2)) * 12 / MIB
-    assert 10 < found.process <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # The kernel keeps the peak by batches of pages in each thread: it may lag behind a little.
+    assert 10 < found.process <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + 8
     assert found.disk_free == pytest.approx(shutil.disk_usage(tmp_path).free / MIB, rel=0.1)
     assert found.gpu is None
 
