@@ -159,8 +159,8 @@ def killed(folder: Path, commit_seconds: float) -> None:
 def test_a_process_that_was_killed_loses_what_came_after_its_last_commit(
     tmp_path: Path, commit_seconds: float, described: int, registered: range,
 ) -> None:
-    processes = get_context('forkserver')
-    processes.set_forkserver_preload([__name__])  # torch is imported once for both
+    # No server to fork from: it would keep the environment of now for tests of nodes that follow.
+    processes = get_context('spawn')
     process = processes.Process(target=killed, args=(tmp_path, commit_seconds))
     process.start()
     process.join()
