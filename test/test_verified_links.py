@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mvreg_ros.multiview import verified_links
 from mvreg_ros.multiview.surroundings import Surroundings
 from mvreg_ros.multiview.verified_links import contradicted_links
 from mvreg_ros.types import Edges
 import numpy as np
+import pytest
 from test_surroundings import edge, FEATURES, LEFT, POSES, TOLERANCE, VIEWS, within_rooms
 
 WRONG = [edge(LEFT, VIEWS + LEFT, np.eye(4), 60.0), edge(LEFT, VIEWS + LEFT, np.eye(4), 40.0)]
@@ -58,3 +60,22 @@ def test_of_two_that_cannot_both_be_right_the_weaker_is_refused() -> None:
             order = np.argsort(-edges.evidence, kind='stable')
             found = contradicted_links(edges, order, Surroundings(features, TOLERANCE))
             assert found.tolist() == [len(inside) + each.index(links[1])]
+
+
+@pytest.mark.parametrize(('evidence', 'expected'), [(60.0, 2), (30.0, 1)])
+def test_in_large_sessions_a_rival_of_like_evidence_leaves_neither(
+    evidence: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wide and a narrow room in one place again; a rival worth less than half is none."""
+    monkeypatch.setattr(verified_links, 'RIVALS_FROM', 0)
+    features = [*FEATURES, *FEATURES[:VIEWS]]
+    third = [replace(each, i=each.i + 2 * VIEWS, j=each.j + 2 * VIEWS)
+             for each in within_rooms()[:VIEWS]]
+    there = np.eye(4)
+    there[:3, 3] = POSES[LEFT][:3, :3].T @ (10, 0, 0)
+    links = [edge(LEFT, VIEWS + LEFT, there, 80.0), edge(LEFT, 2 * VIEWS + LEFT, there, evidence)]
+    inside = [*within_rooms(), *third]
+    edges = Edges.of([*inside, *links])
+    order = np.argsort(-edges.evidence, kind='stable')
+    found = contradicted_links(edges, order, Surroundings(features, TOLERANCE)).tolist()
+    assert found == [len(inside), len(inside) + 1][-expected:]
