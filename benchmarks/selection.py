@@ -79,8 +79,8 @@ def main() -> None:
     pipeline = MultiviewRegistration.from_pretrained(
         **parameter_values(args) | {'method': 'consistency', 'pairs': 'auto'})
     method = pipeline.method
-    assert isinstance(method, ConsistencyMethod) and method.words is not None
-    words = method.words
+    assert isinstance(method, ConsistencyMethod) and method.vocabulary is not None
+    vocabulary = method.vocabulary
     results: dict[str, list[SceneResult]] = {'all': [], 'auto': []}
     seconds, tried = dict.fromkeys(results, 0.0), dict.fromkeys(results, 0)
     early: dict[str, list[str]] = {}
@@ -88,13 +88,14 @@ def main() -> None:
         progress = ProgressReport(f'{scene.name}: ')
         described = describe_scene(scene, pipeline, progress)
         for name, results_of in results.items():
-            method.words = words if name == 'auto' else None
+            method.vocabulary = vocabulary if name == 'auto' else None
             graph, spent = solved(described, pipeline, progress)
             results_of.append(described.result(graph))
             seconds[name] += spent
             tried[name] += len(graph.edges)
             if name == 'all':
-                shares = found_in(likeness(described.features, words, method.mapper), graph.edges)
+                alike = likeness(described.features, vocabulary, method.mapper)
+                shares = found_in(alike, graph.edges)
                 early[scene.name] = [f'{share:.3f}' for share in shares]
         progress.close()
     rows = {name: [*accuracy_cells(scenes), str(tried[name]), f'{seconds[name]:.0f}']

@@ -135,6 +135,17 @@ class RefinedEdge:
 
 
 @dataclass(frozen=True)
+class Contradiction:
+    """
+    The share, in [0, 1], of what two groups of fragments both see that cannot be if they lie so.
+
+    See `multiview.surroundings`.
+    """
+
+    share: float
+
+
+@dataclass(frozen=True)
 class FirstLook:
     """How many of a few keypoints of two fragments agree on one motion; see `pairs.first_look`."""
 

@@ -196,8 +196,8 @@ def damaged_value(path: Path) -> None:
     """Change a byte of a pair, as a bad disk would."""
     with closing(sqlite3.connect(path)) as database, database:
         key, value = database.execute(
-            'SELECT key, value FROM results WHERE key NOT LIKE "refined %" '
-            'AND key NOT LIKE "look %" ORDER BY length(value) LIMIT 1').fetchone()
+            'SELECT key, value FROM results '
+            'WHERE length(key) = 129 AND substr(key, 65, 1) = " " LIMIT 1').fetchone()
         value = value[:-1] + bytes([value[-1] ^ 1])
         database.execute('UPDATE results SET value = ? WHERE key = ?', (value, key))
 

@@ -14,6 +14,7 @@ from mvreg_ros.pairs.match_kernel import aggregated, likeness
 from mvreg_ros.pairs.overlap import distinct, overlapping, overlapping_by_priors, overlaps
 from mvreg_ros.pairs.ranking import Pair, strongest
 from mvreg_ros.pairs.selection import EachWithEach, LikelyPairs, SelectionConfig
+from mvreg_ros.pairs.vocabulary import Vocabulary
 from mvreg_ros.parallel import Threads
 from mvreg_ros.types import Edges, FirstLook, Fragment, FragmentFeatures, PairRegistration
 import numpy as np
@@ -56,9 +57,12 @@ def test_likeness_is_the_match_kernel() -> None:
             sums[k] += d - words[k].numpy()
         length = np.linalg.norm(sums, axis=1, keepdims=True)
         vectors.append(np.divide(sums, length, out=np.zeros_like(sums), where=length > 0))
-    expected = [[sum((a[k] @ b[k]) ** 5 for k in range(5)) / 5 for b in vectors] for a in vectors]
+    weights = [0.5, 2.0, 1.5, 0.0, 1.0]
+    expected = [[sum(w * (a[k] @ b[k]) ** 5 for k, w in enumerate(weights)) / 5
+                 for b in vectors] for a in vectors]
     found = likeness(
-        [described(np.zeros((len(d), 3)), d) for d in sets], words, Threads(1))
+        [described(np.zeros((len(d), 3)), d) for d in sets],
+        Vocabulary(words, torch.tensor(weights), '', ''), Threads(1))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.diag(found)[0] == pytest.approx(1)
     assert np.diag(found)[1] < 0.7  # three descriptors have three words of five at the most
@@ -96,7 +100,7 @@ def test_what_is_in_no_frame_or_another_does_not_overlap() -> None:
 
 
 def test_pairs_overlap_from_a_share_on() -> None:
-    found = overlapping([BOX] * 3, at(0, 0.5, 0.8), np.zeros(3, int), VOXEL_SIZE)
+    found = overlapping([BOX] * 3, at(0, 0.5, 0.9), np.zeros(3, int), VOXEL_SIZE)
     assert found == {(0, 1), (1, 2)}
 
 
@@ -173,6 +177,15 @@ def test_what_poses_lay_on_each_other_is_tried_in_the_end() -> None:
     assert len(corridor.tried[0]) == 19
     assert near <= tried and len(tried) < len(near) + 20
     assert corridor.tried[-1] == []
+
+
+def test_what_poses_lay_on_each_other_is_looked_at_first() -> None:
+    """A look at two that lie on each other finds nothing: they are not registered."""
+    corridor = Corridor(20)
+    corridor.near[4, 6] = corridor.near[6, 4] = 99
+    corridor.run(SelectionConfig(alike=1, leaving=1))
+    assert (4, 6) in corridor.looked
+    assert (4, 6) not in {pair for pairs in corridor.tried for pair in pairs}
 
 
 def test_parts_are_tried_against_each_other() -> None:

@@ -94,7 +94,8 @@ def test_the_words_are_for_the_weights_in_the_package() -> None:
     """If this fails after phi has changed: python -m tools.train_vocabulary makes new ones."""
     method = MultiviewRegistration.from_pretrained(pairs='auto', device='cpu').method
     assert isinstance(method, consistency.ConsistencyMethod)
-    assert method.words is not None and method.words.shape == (256, 96)
+    assert method.vocabulary is not None and method.vocabulary.words.shape == (256, 96)
+    assert method.vocabulary.weights.mean() == pytest.approx(1, abs=1e-5)
 
 
 def test_descriptors_without_words_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mvreg_ros.cache import MemoryCache
 from mvreg_ros.multiview.surroundings import median_share, Surroundings, SurroundingsConfig
 from mvreg_ros.types import Edges, FloatArray, FragmentFeatures, PairRegistration
 import numpy as np
@@ -106,6 +107,18 @@ def test_what_was_asked_before_changes_nothing() -> None:
     surroundings.contradiction(few)
     np.testing.assert_array_equal(
         surroundings.contradiction(many), Surroundings(FEATURES, TOLERANCE).contradiction(many))
+
+
+def test_what_was_compared_is_recalled_by_what_the_fragments_are() -> None:
+    """Nothing is left to see in the fragments of the second round but their names."""
+    cache, edges = MemoryCache(), Edges.of([*within_rooms(), ACROSS])
+    named = [replace(feature, key=f'view {k}') for k, feature in enumerate(FEATURES)]
+    found = Surroundings(named, TOLERANCE, cache=cache).contradiction(edges)
+    empty = [replace(feature, points=feature.points[:1]) for feature in named]
+    recalled = Surroundings(empty, TOLERANCE, cache=cache).contradiction(edges)
+    np.testing.assert_array_equal(recalled, found)
+    others = [replace(feature, key=f'{feature.key} of another room') for feature in empty]
+    assert Surroundings(others, TOLERANCE, cache=cache).contradiction(edges).max() == 0
 
 
 @pytest.mark.parametrize('rows, expected', [

@@ -1,60 +1,97 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Find the words of mvreg_ros/pairs/vocabulary.py on simulated flats, again after phi has changed.
+Make the words of mvreg_ros/pairs/vocabulary.py on simulated flats, again after phi has changed.
 
-    python -m tools.train_vocabulary SCENES ... --features {cylinder,fpfh}
+    python -m tools.train_vocabulary SCENES ... --validation SCENES ... --features {cylinder,fpfh}
 
-SCENES: folders that mvreg simulate has written, or patterns such as 'flats/s*'.
+SCENES: folders that mvreg simulate has written, or patterns such as 'flats/s*'. The words are the
+centres of k-means; how much each counts is learned. For the scenes of validation it prints which
+share of the pairs that overlap are among those that look most alike, with equal weights and with
+those that were learned.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 
+from mvreg_ros.pairs.match_kernel import aggregated, match_kernel
 from mvreg_ros.pairs.vocabulary import digest_of, phi_of, Vocabulary, vocabulary_file
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.training.disturbance import disturbed
-from mvreg_ros.training.scenes import counted, read_scenes, TrainingScene
+from mvreg_ros.training.scenes import counted, overlaps, read_scenes, TrainingScene
+from mvreg_ros.training.word_weights import (
+    AggregatedScene,
+    learn_word_weights,
+    share_found,
+    together,
+)
 from scipy.cluster.vq import kmeans2
 import torch
 from torch import Tensor
 
 WORDS = 256
 DESCRIPTORS = 200  # of each fragment
+CELL = 4.0  # voxels, of `overlaps`
+FIRST = (3, 5, 10, 20)
 SEED = 0
 
 
-def sample(
-    pipeline: MultiviewRegistration, scene: TrainingScene, generator: torch.Generator
-) -> Tensor:
-    """Return some descriptors of each fragment of a scene, as rough as real ones."""
+def described(pipeline: MultiviewRegistration, scene: TrainingScene) -> list[Tensor]:
+    """Return the descriptors of each fragment of a scene, as rough as real ones."""
     fragments = [pipeline.prepare(disturbed(scene.fragment(k), scene.name, k, pipeline.voxel_size))
                  for k in range(len(scene))]
-    rows = []
-    for found in pipeline.method.mapper.map(pipeline.method.descriptor, fragments):
-        chosen = torch.randperm(len(found.descriptors), generator=generator)[:DESCRIPTORS]
-        rows.append(found.descriptors[chosen])
-    return torch.cat(rows)
+    found = pipeline.method.mapper.map(pipeline.method.descriptor, fragments)
+    return [features.descriptors for features in found]
+
+
+def sample(descriptors: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+    """Return some descriptors of each fragment."""
+    return torch.cat([
+        each[torch.randperm(len(each), generator=generator)[:DESCRIPTORS]]
+        for each in descriptors])
+
+
+def in_words(
+    descriptors: Sequence[Tensor], scene: TrainingScene, words: Tensor, voxel_size: float
+) -> AggregatedScene:
+    """Return a scene as the words see it."""
+    overlap = torch.zeros(len(scene), len(scene))
+    for (i, j), share in overlaps(scene, CELL * voxel_size).items():
+        overlap[i, j] = overlap[j, i] = share
+    return AggregatedScene(torch.stack([aggregated(each, words) for each in descriptors]), overlap)
 
 
 def main() -> None:
-    """Describe the scenes, find the words and write the file of the package."""
+    """Describe the scenes, find the words and their weights, write the file of the package."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('scenes', nargs='+')
+    parser.add_argument('--validation', nargs='+', required=True)
     parser.add_argument('--features', choices=('cylinder', 'fpfh'), required=True)
     args = parser.parse_args()
     pipeline = MultiviewRegistration.from_pretrained(features=args.features, device='cpu')
-    scenes = read_scenes(args.scenes)
+    scenes, validation = read_scenes(args.scenes), read_scenes(args.validation)
+    descriptors = [described(pipeline, scene) for scene in [*scenes, *validation]]
     generator = torch.Generator().manual_seed(SEED)
-    descriptors = torch.cat([sample(pipeline, scene, generator) for scene in scenes])
-    words, _ = kmeans2(descriptors.double().numpy(), WORDS, iter=20, minit='points', seed=SEED)
+    known = torch.cat([sample(each, generator) for each in descriptors[:len(scenes)]])
+    centers, _ = kmeans2(known.double().numpy(), WORDS, iter=20, minit='points', seed=SEED)
+    words = torch.from_numpy(centers).float()
+    seen = [in_words(each, scene, words, pipeline.voxel_size)
+            for each, scene in zip(descriptors, [*scenes, *validation], strict=True)]
+    weights = learn_word_weights(seen[:len(scenes)])
     numbers = ', '.join(f'{number} {name}' for name, number in counted(scenes).items())
     vocabulary = Vocabulary(
-        torch.from_numpy(words).float(), digest_of(phi_of(pipeline.method.descriptor)),
-        f'k-means of {len(descriptors)} descriptors of simulated flats: {numbers}')
+        words, weights, digest_of(phi_of(pipeline.method.descriptor)),
+        f'k-means of {len(known)} descriptors of simulated flats: {numbers}; '
+        'weights learned on the same')
     vocabulary.save(vocabulary_file(args.features))
     print(f'{vocabulary_file(args.features)}: {len(words)} words, {vocabulary.source}')
+    held_out = together(seen[len(scenes):])
+    for name, used in (('equal', torch.ones(WORDS)), ('learned', weights)):
+        likeness = match_kernel(held_out.vectors, used)
+        print(f'weights {name}:', *(
+            f'{share_found(likeness, held_out.overlap, first):.3f} in {first}' for first in FIRST))
 
 
 if __name__ == '__main__':

@@ -24,6 +24,7 @@ from mvreg_ros.pairs.first_look import TakeALook
 from mvreg_ros.pairs.match_kernel import likeness
 from mvreg_ros.pairs.ranking import Pair
 from mvreg_ros.pairs.selection import EachWithEach, LikelyPairs, Selection
+from mvreg_ros.pairs.vocabulary import Vocabulary
 from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.evidence import counted
 from mvreg_ros.pairwise.registration import PairwiseRegistration
@@ -46,8 +47,8 @@ class ConsistencyMethod:
     """
     Any descriptor, spatial consistency, and a curve over the inliers.
 
-    descriptor: phi's feature space. register_pair: psi and Eq. 4. words: (K, D), for descriptors
-    to tell which pairs are likely to overlap; None: all pairs are registered.
+    descriptor: phi's feature space. register_pair: psi and Eq. 4. vocabulary: to tell
+    which pairs are likely to overlap; None: all pairs are registered.
     """
 
     def __init__(
@@ -66,14 +67,14 @@ class ConsistencyMethod:
         self.descriptor = descriptor
         self.register_pair = PairwiseRegistration(
             SpatialConsistency(inlier_distance), inlier_distance, zeta, min_similarity)
-        self.words: Tensor | None = None
+        self.vocabulary: Vocabulary | None = None
 
     def solve(
         self, features: Sequence[FragmentFeatures], neighbors: Collection[Pair],
         min_confidence: float, watch: Stopwatch, progress: Progress, cache: Cache,
     ) -> Synchronization:
         """Return the poses of described fragments, see `Method`."""
-        surroundings = Surroundings(features, self.inlier_distance)
+        surroundings = Surroundings(features, self.inlier_distance, cache=cache)
         with watch('pairs'):
             selection = self.selection(features, neighbors, progress, cache)
             found = self.register_pairs(features, selection.first(), progress, cache)
@@ -109,7 +110,7 @@ class ConsistencyMethod:
         progress: Progress = no_progress, cache: Cache | None = None,
     ) -> Selection:
         """Return what chooses the pairs of a registration."""
-        if self.words is None:
+        if self.vocabulary is None:
             return EachWithEach(len(features))
         shared = self.mapper.shared(features)
 
@@ -126,7 +127,7 @@ class ConsistencyMethod:
                     progress('candidates', len(looks), len(pairs))
             return looks
 
-        alike = likeness(shared, self.words, self.mapper)
+        alike = likeness(shared, self.vocabulary, self.mapper)
         return LikelyPairs(features, alike, look, neighbors, self.voxel_size)
 
     def register_pairs(

@@ -15,7 +15,7 @@ from mvreg_ros.lmpcr import Lmpcr
 from mvreg_ros.methods.consistency import ConsistencyMethod
 from mvreg_ros.methods.learned import learned_descriptor, LearnedMethod
 from mvreg_ros.methods.method import Method
-from mvreg_ros.pairs.vocabulary import phi_of, words_for
+from mvreg_ros.pairs.vocabulary import phi_of, vocabulary_for
 from mvreg_ros.pairwise.confidence_block import InlierConfidence
 from mvreg_ros.pairwise.evidence import counted, EvidenceNetwork
 from mvreg_ros.parameters import Value
@@ -44,7 +44,8 @@ def method_from(parameters: Mapping[str, Value]) -> Method:
     if parameters['pairs'] == 'auto':
         if not isinstance(method, ConsistencyMethod):
             raise InputError('method lmpcr registers all pairs: set pairs to all')
-        method.words = words_for(str(parameters['features']), phi_of(method.descriptor))
+        method.vocabulary = vocabulary_for(
+            str(parameters['features']), phi_of(method.descriptor))
     return method
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
+from mvreg_ros.cache import Cache, MemoryCache
 from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.pairwise.depth_image import DepthImage
-from mvreg_ros.types import Edges, FloatArray, FragmentFeatures
+from mvreg_ros.types import Contradiction, Edges, FloatArray, FragmentFeatures
 import numpy as np
 
 # Points that a row has to see to count in full: one that sees more is not surer of itself.
@@ -55,12 +57,12 @@ class Surroundings:
     Judges edges between `count` described fragments.
 
     tolerance: metres, see `DepthImage`. half: the share of contradictions at which half of the
-    evidence of an edge is left.
+    evidence of an edge is left. cache: for what was compared before.
     """
 
     def __init__(
         self, features: Sequence[FragmentFeatures], tolerance: float,
-        config: SurroundingsConfig | None = None,
+        config: SurroundingsConfig | None = None, cache: Cache | None = None,
     ) -> None:
         """Draw nothing yet: few fragments may have edges."""
         self.count = len(features)
@@ -68,9 +70,12 @@ class Surroundings:
         self._tolerance = tolerance
         self._config = config or SurroundingsConfig()
         self.half = self._config.half(self.count)
+        keyed = cache is not None and all(feature.key for feature in features)
+        self._cache = cache if cache is not None and keyed else MemoryCache()
+        self._names = [feature.key if keyed else str(k) for k, feature in enumerate(features)]
         self._images: dict[int, DepthImage] = {}
         self._points: dict[int, FloatArray] = {}
-        self._known: dict[tuple[int, ...], float] = {}
+        self._known: dict[str, float] = {}
 
     def undisputed(self, edges: Edges) -> FloatArray:
         """Return (E,) what the surroundings leave of the evidence of edges, in [0, 1]."""
@@ -81,8 +86,7 @@ class Surroundings:
         Return (E,) the share of commonly seen points around an edge that contradict it, in [0, 1].
 
         Neighbours may be wrong themselves: of those of fragment i, each with all of fragment j,
-        the median counts, and the other way round; of the two what is less. edges: from an earlier
-        call or from the same pairs.
+        the median counts, and the other way round; of the two what is less.
         """
         config = self._config
         asked = np.flatnonzero(edges.evidence >= config.least)
@@ -102,11 +106,8 @@ class Surroundings:
             near_i, near_j = (
                 [(k, T) for evidence, k, T in around[end] if k != other and evidence <= most]
                 [:config.neighbors] for end, other in ((i, j), (j, i)))
-            key = (i, j, len(near_i), *(k for k, _ in near_i + near_j))
-            if key not in self._known:
-                self._known[key] = self.contradiction_between(
-                    [(i, np.eye(4)), *near_i], [(j, np.eye(4)), *near_j], edges.T_i_j[row])
-            share[row] = self._known[key]
+            share[row] = self.contradiction_between(
+                [(i, np.eye(4)), *near_i], [(j, np.eye(4)), *near_j], edges.T_i_j[row])
         return share
 
     def contradiction_between(
@@ -117,14 +118,33 @@ class Surroundings:
 
         side_i, side_j: ids of fragments with T_i_fragment and T_j_fragment.
         """
-        counts = np.zeros((len(side_i), len(side_j), 2))
         T_i = np.stack([T for _, T in side_i])
         T_j = T_i_j @ np.stack([T for _, T in side_j])
         a, b = ([k for k, _ in side] for side in (side_i, side_j))
+        key = self._key(a, T_i, b, T_j)
+        if key not in self._known:
+            found = self._cache.find(key)
+            if found is None:
+                found = Contradiction(self._compared(a, T_i, b, T_j))
+                self._cache.keep(key, found)
+            self._known[key] = float(found.share)
+        return self._known[key]
+
+    def _compared(
+        self, a: list[int], T_i: FloatArray, b: list[int], T_j: FloatArray
+    ) -> float:
+        counts = np.zeros((len(a), len(b), 2))
         counts += self._seen(a, T_i, b, T_j)
         counts += self._seen(b, T_j, a, T_i).transpose(1, 0, 2)
         counts[np.equal.outer(a, b)] = 0
         return min(median_share(counts), median_share(counts.transpose(1, 0, 2)))
+
+    def _key(self, a: list[int], T_i: FloatArray, b: list[int], T_j: FloatArray) -> str:
+        names = [self._names[k] for k in a + b]
+        both = [k in a for k in b]
+        content = sha256(f'{self._tolerance} {self._config.points} {names} {both}'.encode())
+        content.update(np.concatenate([T_i, T_j]).tobytes())
+        return f'contradiction {content.hexdigest()}'
 
     def _seen(
         self, sensors: list[int], T_sensors: FloatArray, others: list[int], T_others: FloatArray

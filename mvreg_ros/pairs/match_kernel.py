@@ -6,7 +6,8 @@ How much two fragments look alike, from their descriptors alone and before any i
 The aggregated selective match kernel (ASMK; Tolias, Avrithis, Jégou, ICCV 2013): each descriptor
 belongs to the nearest of some words. Of each word a fragment keeps one vector, where on the whole
 its descriptors lie off the word, and fragments are compared word by word. A power lets that count
-which is nearly the same, and little else: all fragments have walls and floors.
+which is nearly the same, and little else: all fragments have walls and floors. How much each word
+counts is learned, see training/word_weights.py.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from mvreg_ros.cancellation import raise_if_cancelled
+from mvreg_ros.pairs.vocabulary import Vocabulary
 from mvreg_ros.parallel import Mapper
 from mvreg_ros.types import FloatArray, FragmentFeatures
 import numpy as np
@@ -49,13 +51,24 @@ class Aggregate:
         return aggregated(self.features[k].descriptors.cpu(), self.words)
 
 
-def likeness(features: Sequence[FragmentFeatures], words: Tensor, mapper: Mapper) -> FloatArray:
-    """Return (S, S) how alike described fragments are, at most one and usually much less."""
-    aggregate = Aggregate(features, words)
-    with closing(mapper.map(aggregate, range(len(features)))) as described:
-        vectors = list(described)
-    total = torch.zeros(len(features), len(features))
-    for word in torch.stack(vectors).unbind(1):
+def match_kernel(vectors: Tensor, weights: Tensor) -> Tensor:
+    """
+    Return (S, S) how alike fragments are by their vectors (S, K, D): one or less, often much less.
+
+    weights: (K,) how much each word counts, one in the mean.
+    """
+    total = vectors.new_zeros(len(vectors), len(vectors))
+    for word, weight in zip(vectors.unbind(1), weights, strict=True):
         raise_if_cancelled()
-        total += (word @ word.T) ** EXPONENT
-    return (total / len(words)).numpy().astype(np.float64)
+        total = total + weight * (word @ word.T) ** EXPONENT
+    return total / len(weights)
+
+
+def likeness(
+    features: Sequence[FragmentFeatures], vocabulary: Vocabulary, mapper: Mapper
+) -> FloatArray:
+    """Return (S, S) how alike described fragments are, see `match_kernel`."""
+    aggregate = Aggregate(features, vocabulary.words)
+    with closing(mapper.map(aggregate, range(len(features)))) as described:
+        vectors = torch.stack(list(described))
+    return match_kernel(vectors, vocabulary.weights).numpy().astype(np.float64)

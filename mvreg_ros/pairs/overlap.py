@@ -24,9 +24,13 @@ class OverlapConfig:
     those that overlap the most, for each fragment.
     """
 
-    share: float = 0.3
+    share: float = 0.15
     cell: float = 8.0
-    most: int = 10
+    most: int = 16
+
+
+# Priors may be wrong, and what they propose is registered without a look.
+BY_PRIORS = OverlapConfig(share=0.3, most=10)
 
 
 def overlapping(
@@ -50,7 +54,7 @@ def overlapping_by_priors(fragments: Sequence[Fragment], voxel_size: float) -> s
     ):
         poses = np.stack([np.eye(4) if pose is None else pose for pose, _ in given])
         frame = np.array([-1 if pose is None else number for pose, number in given], np.int64)
-        found |= overlapping(points, poses, frame, voxel_size)
+        found |= overlapping(points, poses, frame, voxel_size, BY_PRIORS)
     return found
 
 

@@ -5,8 +5,8 @@ Which pairs are registered, round by round: a cascade.
 
 Those that look alike are looked at; those where that finds something are registered. Once there
 are poses: pairs that they lay on each other, which adds the loops that hold a map together, and
-more pairs of the fragments that are not linked to the largest part. What is chosen depends on the
-fragments alone, not on what was computed before.
+more pairs of the fragments that are not linked to the largest part, each after a look. What is
+chosen depends on the fragments alone, not on what was computed before.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ class SelectionConfig:
 
     few: of so many fragments all pairs are registered. alike: at first each fragment is looked at
     with so many that look most like it. promising: inliers of a first look from which on a pair is
-    registered, of each fragment the best `most`; the best `least` in any case. leaving: in each
-    later round each fragment outside of the largest part is looked at with so many others that are
-    not in its part; of all that it was looked at with the best `linking` with inliers for
-    `possible` are registered. rounds: after the first.
+    registered, of each fragment the best `most`; the best `least` in any case. possible: inliers
+    from which on a pair that the poses lay on each other is registered. leaving: in each later
+    round each fragment outside of the largest part is looked at with so many others that are not
+    in its part; of all that it was looked at with the best `linking` of the possible ones are
+    registered. rounds: after the first.
     """
 
     few: int = 8
@@ -78,10 +79,10 @@ class SelectionConfig:
     promising: int = 20
     most: int = 5
     least: int = 2
-    leaving: int = 8
-    linking: int = 2
+    leaving: int = 4
+    linking: int = 1
     possible: int = 10
-    rounds: int = 4
+    rounds: int = 2
 
 
 class LikelyPairs:
@@ -119,7 +120,9 @@ class LikelyPairs:
     def further(self, graph: Synchronization) -> list[Pair]:
         """Return the pairs that the poses lay on each other, and those that may link a part."""
         overlap = overlapping(self._points, graph.poses, graph.component, self._voxel_size)
-        return self._new(overlap | self._leaving(graph))
+        self._look_at({pair for pair in overlap if not np.isfinite(self._found[pair])})
+        meeting = {pair for pair in overlap if self._found[pair] >= self._config.possible}
+        return self._new(meeting | self._leaving(graph))
 
     def _new(self, pairs: set[Pair]) -> list[Pair]:
         new = sorted(pairs - self._chosen)

@@ -3,8 +3,9 @@
 """
 The words that descriptors are told apart by, one set for each kind of descriptor.
 
-They are the centres of k-means on simulated flats, see tools/train_vocabulary.py. Another phi has
-another feature space: words are for one phi, or for descriptors that nothing was learned for.
+They are the centres of k-means on simulated flats, and how much each counts was learned there, see
+tools/train_vocabulary.py. Another phi has another feature space: words are for one phi, or for
+descriptors that nothing was learned for.
 """
 
 from __future__ import annotations
@@ -29,25 +30,29 @@ KEY = 'vocabulary'
 @dataclass(frozen=True)
 class Vocabulary:
     """
-    The words (K, D) of a descriptor.
+    The words (K, D) of a descriptor, and how much each of them counts: weights (K,), mean one.
 
-    phi: the digest of its weights, '' where it has none. source: what the words were made from.
+    phi: the digest of its weights, '' where it has none. source: what it was made from.
     """
 
     words: Tensor
+    weights: Tensor
     phi: str
     source: str
 
     def save(self, path: Path) -> None:
         """Write a file for `load_vocabulary`; raises InputError where it cannot be written."""
         metadata = {KEY: json.dumps({'phi': self.phi, 'source': self.source}, sort_keys=True)}
-        write_atomic(path, save({'words': self.words.contiguous()}, metadata))
+        tensors = {'words': self.words.contiguous(), 'weights': self.weights.contiguous()}
+        write_atomic(path, save(tensors, metadata))
 
 
 def load_vocabulary(path: Path) -> Vocabulary:
     """Return what `Vocabulary.save` wrote."""
     with safe_open(path, framework='pt') as file:
-        return Vocabulary(file.get_tensor('words'), **json.loads(file.metadata()[KEY]))
+        return Vocabulary(
+            file.get_tensor('words'), file.get_tensor('weights'),
+            **json.loads(file.metadata()[KEY]))
 
 
 def vocabulary_file(features: str) -> Path:
@@ -66,9 +71,9 @@ def phi_of(descriptor: Descriptor) -> dict[str, Tensor]:
     return {} if network is None else network.state_dict()
 
 
-def words_for(features: str, phi: Mapping[str, Tensor]) -> Tensor:
+def vocabulary_for(features: str, phi: Mapping[str, Tensor]) -> Vocabulary:
     """
-    Return the words (K, D) for a kind of descriptor; phi: its weights by name, if it has any.
+    Return the words for a kind of descriptor; phi: its weights by name, if it has any.
 
     Raises InputError where the package has no words for it.
     """
@@ -76,7 +81,7 @@ def words_for(features: str, phi: Mapping[str, Tensor]) -> Tensor:
     if path.exists():
         vocabulary = load_vocabulary(path)
         if vocabulary.phi == digest_of(phi):
-            return vocabulary.words
+            return vocabulary
     raise InputError(
         'pairs auto knows the descriptors of fpfh and of the weights in the package, no others: '
         'set pairs to all')
