@@ -84,7 +84,7 @@ def main() -> None:
     vocabulary = Vocabulary(
         words, weights, digest_of(phi_of(pipeline.method.descriptor)),
         f'k-means of {len(known)} descriptors of simulated flats: {numbers}; '
-        'weights learned on the same')
+        'weights learned there')
     vocabulary.save(vocabulary_file(args.features))
     print(f'{vocabulary_file(args.features)}: {len(words)} words, {vocabulary.source}')
     held_out = together(seen[len(scenes):])
