@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mvreg_ros.pairwise.fine_registration import moved
 from mvreg_ros.pairwise.local_registration import local_registration
 from mvreg_ros.types import FloatArray, FragmentFeatures
@@ -66,3 +68,16 @@ def test_where_nothing_is_common_nothing_is_learnt() -> None:
         away, PRIOR, corner(rng, 3, np.eye(4)), corner(rng, 3, np.eye(4)), VOXEL, REACHES)
     np.testing.assert_allclose(found, away, atol=1e-12)
     np.testing.assert_array_equal(information, PRIOR)
+
+
+def test_surfaces_that_are_far_apart_know_less() -> None:
+    """Both views err by half a voxel, and so are 0.7 voxels apart where 0.4 are expected."""
+    rng = np.random.default_rng(0)
+    gained = []
+    for error in (0.0, VOXEL / 2):
+        views = [corner(rng, 3, np.eye(4)) for _ in range(2)]
+        some = [replace(view, points=view.points + error * view.normals * torch.from_numpy(
+            rng.normal(size=(len(view.points), 1))).float()) for view in views]
+        _, information = local_registration(np.eye(4), PRIOR, *some, VOXEL, REACHES)
+        gained.append(np.linalg.eigvalsh(information - PRIOR))
+    np.testing.assert_allclose(gained[0] / gained[1], (0.7 / 0.4)**2, rtol=0.3)
