@@ -5,6 +5,7 @@ What odometry of many kinds does to the maps of flats: it must help, and do no h
 
     OMP_NUM_THREADS=1 mvreg benchmark odometry [--flats N] [--first SEED] [--out odometry.md]
     OMP_NUM_THREADS=1 mvreg benchmark odometry --real ROOT [--scenes NAME ...] [--draws N]
+        [--first SEED]
 
 Flats are simulated, or with --real those of ROOT, which is laid out as `mvreg evaluate 3dmatch`
 wants it; odometry is made up in both, of the true poses. A pair of fragments is right if both are
@@ -120,20 +121,19 @@ def main() -> None:
     if args.real:
         walks = {scene.name: partial(recorded, scene, pipeline)
                  for scene in cloud_scenes(args.real, '3dmatch', args.scenes)}
-        first, flats = 0, f'real flats: {", ".join(walks)}'
+        flats = f'real flats: {", ".join(walks)}'
     else:
         seeds = range(args.first, args.first + args.flats)
         walks = {f'flat {seed}': partial(simulated, seed, pipeline) for seed in seeds}
-        first = args.first
-        flats = (f'{args.flats} flats from seed {first} on, {ROOMS} rooms and {FRAGMENTS} '
-                 'fragments each')
+        flats = f'{args.flats} flats, {ROOMS} rooms and {FRAGMENTS} fragments each'
     results = []
-    for seed, (name, walk) in enumerate(walks.items(), first):
+    for seed, (name, walk) in enumerate(walks.items(), args.first):
         progress = ProgressReport(f'{name}: ')
         results.append(tried(walk(progress), pipeline, seed, args.draws))
         progress.close()
     text = report(np.concatenate(results)) + (
-        f'\n{flats}, {args.draws} draws of each kind, {time.perf_counter() - begin:.0f} s\n')
+        f'\n{flats}; seeds from {args.first} on, {args.draws} draws of each kind, '
+        f'{time.perf_counter() - begin:.0f} s\n')
     publish(text, args.out)
 
 
