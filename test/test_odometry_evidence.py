@@ -18,7 +18,8 @@ def wall(distance: float) -> FragmentFeatures:
     x, y = np.meshgrid(np.arange(-1, 1, 0.05), np.arange(-1, 1, 0.05))
     points = torch.from_numpy(np.stack([x, y, np.full_like(x, distance)], -1).reshape(-1, 3))
     return FragmentFeatures(
-        points.float(), torch.zeros(len(points), 3), torch.zeros(len(points), 1), torch.zeros(3))
+        points.float(), torch.tensor([[0.0, 0.0, -1.0]]).expand(len(points), 3),
+        torch.zeros(len(points), 1), torch.zeros(3))
 
 
 def test_a_look_contradicts_where_one_saw_through_what_the_other_has() -> None:
@@ -31,14 +32,12 @@ def test_a_look_contradicts_where_one_saw_through_what_the_other_has() -> None:
     assert not look(0, 2, turned, information).contradicted
 
 
-def test_a_wall_confirms_only_what_is_known_along_it() -> None:
+@pytest.mark.parametrize('known', [20, 1e4])
+def test_a_wall_confirms_nothing_however_well_it_is_known(known: float) -> None:
     """It is seen by both and nothing contradicts it, but it tells nothing of two directions."""
-    look = looking_at([wall(2.0), wall(2.0)], 0.05)
-    assert look(0, 1, np.eye(4), 1e4 * np.eye(6)).confirmed
-    assert not look(0, 1, np.eye(4), 20 * np.eye(6)).confirmed
-    turned = np.eye(4)
-    turned[:3, :3] = Rotation.from_euler('y', np.pi).as_matrix()
-    assert not look(0, 1, turned, 1e4 * np.eye(6)).confirmed
+    sighting = looking_at([wall(2.0), wall(2.0)], 0.05)(0, 1, np.eye(4), known * np.eye(6))
+    assert sighting.seen.agree > 1000 and not sighting.seen.contradict
+    assert not sighting.confirmed
 
 
 def rough(rng: np.random.Generator, walls: int) -> FragmentFeatures:
@@ -82,6 +81,7 @@ def test_three_rough_walls_fix_a_motion(seed: int) -> None:
 def test_nothing_that_was_known_is_lost_in_a_look(walls: int) -> None:
     rng = np.random.default_rng(walls)
     look = looking_at([rough(rng, walls), rough(rng, walls)], 0.025)
-    gained = look(0, 1, np.eye(4), KNOWN).information - KNOWN
-    np.testing.assert_allclose(gained, gained.T, atol=1e-6)
-    assert np.linalg.eigvalsh(gained)[0] > -1e-6
+    sighting = look(0, 1, np.eye(4), KNOWN)
+    np.testing.assert_array_equal(sighting.known, KNOWN)
+    np.testing.assert_allclose(sighting.surfaces, sighting.surfaces.T, atol=1e-6)
+    assert np.linalg.eigvalsh(sighting.surfaces)[0] > -1e-6

@@ -39,16 +39,17 @@ def local_registration(
     features_j: FragmentFeatures, voxel_size: float, reaches: tuple[float, ...],
 ) -> tuple[FloatArray, FloatArray]:
     """
-    Return T_i_j (4, 4) and its information (6, 6) after a look at the surfaces of both fragments.
+    Return T_i_j (4, 4) after a look at the surfaces of both fragments, and their information.
 
-    T_i_j, information: what is known before, the information as in `Edges`. voxel_size: metres.
+    T_i_j, information (6, 6): what is known before, as in `Edges`; that of the surfaces (6, 6) is
+    without it. voxel_size: metres.
     reaches: metres up to which surfaces are drawn to each other, one after the other.
     """
     points_i, normals_i = double(features_i.points), double(features_i.normals)
     step = 1 + len(features_j.points) // MAX_POINTS
     points_j, normals_j = double(features_j.points[::step]), double(features_j.normals[::step])
     tree = cKDTree(points_i)
-    T, H = T_i_j, information
+    T = T_i_j
     for reach in np.repeat(reaches, ROUNDS):
         raise_if_cancelled()
         there = moved(T, points_j)
@@ -68,7 +69,7 @@ def local_registration(
         T = T @ motion(-np.linalg.solve(H, pull))
     m = normals_j[rows]
     K = np.concatenate([m, np.cross(points_j[rows], m)], 1)
-    return T, information + learnt(J, K, weight)
+    return T, learnt(J, K, weight)
 
 
 def learnt(J: FloatArray, K: FloatArray, weight: FloatArray) -> FloatArray:
