@@ -42,8 +42,8 @@ def local_registration(
     Return T_i_j (4, 4) after a look at the surfaces of both fragments, and their information.
 
     T_i_j, information (6, 6): what is known before, as in `Edges`; that of the surfaces (6, 6) is
-    without it. voxel_size: metres.
-    reaches: metres up to which surfaces are drawn to each other, one after the other.
+    without it. voxel_size: metres. reaches: metres up to which surfaces are drawn to each other,
+    one after the other.
     """
     points_i, normals_i = double(features_i.points), double(features_i.normals)
     step = 1 + len(features_j.points) // MAX_POINTS
@@ -67,7 +67,7 @@ def local_registration(
         H = information + J.T @ (weight[:, None] * J)
         pull = information @ strayed + J.T @ (weight * off)
         T = T @ motion(-np.linalg.solve(H, pull))
-    m = normals_j[rows]
+    m = normals_j[rows]  # of the same surfaces as n, by the other fragment
     K = np.concatenate([m, np.cross(points_j[rows], m)], 1)
     return T, learnt(J, K, weight)
 
