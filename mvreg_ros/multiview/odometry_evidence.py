@@ -46,7 +46,7 @@ class Sighting:
 
     @property
     def information(self) -> FloatArray:
-        """What is known after the look, (6, 6)."""
+        """Return what is known after the look, (6, 6)."""
         return self.known + self.surfaces
 
     @property
