@@ -14,9 +14,9 @@ SURFACES = 1e4 * np.eye(6)
 
 def clear(i: int, j: int, T_i_j: FloatArray, information: FloatArray) -> Sighting:
     """See whatever is asked for, on many surfaces and without any contradiction."""
-    return Sighting(T_i_j, information + SURFACES, Visibility(1000, 0, 1000))
+    return Sighting(T_i_j, information, SURFACES, Visibility(1000, 0, 1000))
 
 
 def nothing(i: int, j: int, T_i_j: FloatArray, information: FloatArray) -> Sighting:
     """See nothing that both fragments have."""
-    return Sighting(T_i_j, information, Visibility(0, 0, 1000))
+    return Sighting(T_i_j, information, 0 * SURFACES, Visibility(0, 0, 1000))

@@ -21,8 +21,8 @@ class OdometryConfig:
 
     distance (m), angle (rad): without any motion. distance_per_metre, angle_per_metre: of the way
     of the sensor. angle_per_radian: of its turns. confidence: c_local of an edge of odometry.
-    maximum_distance (m), maximum_angle (rad): odometry that is known less well links nothing by
-    itself.
+    maximum_distance (m), maximum_angle (rad): odometry that is known less well links nothing: it
+    does not tell where to look either, since from farther away surfaces meet that are not one.
     """
 
     distance: float = 0.03

@@ -19,24 +19,35 @@ import numpy as np
 import torch
 
 REACHES = (16.0, 8.0, 4.0)  # voxels, up to which surfaces are drawn to each other
-# Share of all points that have to agree, and of the commonly seen ones that may contradict. In
-# eight simulated flats none of 835 wrong motions passes, and 111 of 184 that good odometry tells.
+# Share of all points that have to agree, and of the commonly seen ones that may contradict.
 AGREEING, CONTRADICTING = 0.05, 0.02
 # Where much agrees more may contradict: on a real walk 3 % did where half of all points agreed.
 MUCH, LITTLE = 0.3, 0.05
-# How well surfaces and odometry together know the motion where they know it worst, m and rad.
-PRECISE = 0.1, 0.05
+# How well surfaces alone know the motion where they know it worst, m and rad. With odometry it
+# would be known better, but a wall would then do where that is wrong.
+PRECISE = 0.15, 0.08
 # Share of the commonly seen points, and their number, beyond which a motion is wrong.
 REFUTING, LEAST_REFUTING = 0.15, 30
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """A motion after a look at both fragments. T_i_j, information: as in `Edges`."""
+    """
+    A motion after a look at both fragments.
+
+    T_i_j: (4, 4). known, surfaces: (6, 6) the information before, and that in the surfaces, as in
+    `Edges`.
+    """
 
     T_i_j: FloatArray
-    information: FloatArray
+    known: FloatArray
+    surfaces: FloatArray
     seen: Visibility
+
+    @property
+    def information(self) -> FloatArray:
+        """Return what is known after the look, (6, 6)."""
+        return self.known + self.surfaces
 
     @property
     def contradicted(self) -> bool:
@@ -45,8 +56,9 @@ class Sighting:
 
     @property
     def confirmed(self) -> bool:
-        """Whether enough of what both have seen is one, and fixes the motion in all directions."""
-        covariance = np.linalg.inv(self.information)
+        """Whether enough of what both have seen is one, and by itself fixes the motion."""
+        # Nothing is unknown by more than a metre and a radian.
+        covariance = np.linalg.inv(self.surfaces + np.eye(6))
         sigma = np.sqrt([
             np.linalg.eigvalsh(half)[-1] for half in (covariance[:3, :3], covariance[3:, 3:])])
         agreeing = self.seen.agree / max(1, self.seen.points)
@@ -65,9 +77,9 @@ def looking_at(features: Sequence[FragmentFeatures], voxel_size: float) -> Look:
     reaches = tuple(reach * voxel_size for reach in REACHES)
 
     def look(i: int, j: int, T_i_j: FloatArray, information: FloatArray) -> Sighting:
-        T, known = local_registration(
+        T, surfaces = local_registration(
             T_i_j, information, features[i], features[j], voxel_size, reaches)
         seen = visibility(features[i], features[j], torch.from_numpy(T), reaches[-1])
-        return Sighting(T, known, seen)
+        return Sighting(T, information, surfaces, seen)
 
     return look

@@ -22,15 +22,13 @@ class Told:
     What odometry tells of edges.
 
     T_i_j: (E, 4, 4). sigma: (E, 2) deviations, m and rad. gate: squared deviations beyond which
-    two motions are not the same. steps: (E,) True for edges of trusted odometry. precise: (E,)
-    True for those of them that are known well enough to link by themselves.
+    two motions are not the same. steps: (E,) True for edges of trusted odometry.
     """
 
     T_i_j: FloatArray
     sigma: FloatArray
     gate: float
     steps: NDArray[np.bool_]
-    precise: NDArray[np.bool_]
 
     def is_said_by(self, T_i_j: FloatArray, rows: Index) -> NDArray[np.bool_]:
         """Return (R,) whether T_i_j (R, 4, 4) of some edges are what odometry says."""
@@ -55,7 +53,7 @@ def attempt(
         return parts, *before, 'odometry_contradicted'
     if not sighting.confirmed:
         later = max(track.place[i], track.place[j])
-        if not (told.precise[row] and closed(track, parts.part, parts.poses)[later]):
+        if not (told.steps[row] and closed(track, parts.part, parts.poses)[later]):
             return parts, *before, 'odometry_unseen'
         T_i_j, information = before
     after = parts.joined(i, j, T_i_j)

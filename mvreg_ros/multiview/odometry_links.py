@@ -35,16 +35,13 @@ class LinkConfig:
     a thousand. max_drift: how many times as large as expected the errors of odometry may be where
     registration is sure; beyond, it is not used at all. doubtful: odometry decides for edges with
     so many inliers or more. doubtful_gate: as the gate, one in ten, for those, of which many agree
-    by chance. search_distance (m), search_angle (rad): odometry that is known less well does not
-    tell where to look.
+    by chance.
     """
 
     gate: float = 22.5
     doubtful_gate: float = 10.6
     max_drift: float = 2.5
     doubtful: float = 18.0
-    search_distance: float = 0.4
-    search_angle: float = 0.12
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
 
 
@@ -92,13 +89,11 @@ def with_odometry(
     in_doubt = across & (doubted[edges.i] | doubted[edges.j])
     edges.reason[own & in_doubt] = 'odometry_disputed'
     expected = scale[:, None] * sigma
-    search = config.search_distance, config.search_angle
-    imprecise = across & ~in_doubt & ~(expected <= search).all(1)
-    edges.reason[own & imprecise] = 'odometry_imprecise'
     most = config.odometry.maximum_distance, config.odometry.maximum_angle
-    told = Told(
-        T_odom, np.maximum(sigma, expected),  # since it is held against edges that err as well
-        config.gate, own, own & (expected <= most).all(1))
+    imprecise = across & ~in_doubt & ~(expected <= most).all(1)
+    edges.reason[own & imprecise] = 'odometry_imprecise'
+    # The larger deviation, since it is held against edges that err as well.
+    told = Told(T_odom, np.maximum(sigma, expected), config.gate, own)
     candidates = in_order(edges, across & ~in_doubt & ~imprecise, told, config)
     for row in candidates:
         if parts.part[edges.i[row]] == parts.part[edges.j[row]]:
