@@ -153,9 +153,10 @@ def test_pieces_give_what_the_whole_gives(
     torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=0)
 
 
-def test_the_descriptor_is_the_same_in_every_unit() -> None:
+@pytest.mark.parametrize('context', [(), (6.0, 12.0)])
+def test_the_descriptor_is_the_same_in_every_unit(context: tuple[float, ...]) -> None:
     """A room twice as large in voxels twice as large has the same descriptors."""
-    network = CylinderNetwork(CylinderConfig())
+    network = CylinderNetwork(CylinderConfig(context=context))
     fragment = Fragment(room_corner())
     small = CylinderDescriptor(network, 0.05, torch.device('cpu'))(fragment)
     large = CylinderDescriptor(network, 0.1, torch.device('cpu'))(

@@ -44,7 +44,10 @@ class CylinderDescriptor:
         rows = torch.randperm(len(keypoints), generator=generator)[:self.max_keypoints]
         rows = rows.sort().values.to(self.device)
         inputs = surroundings(keypoints, normals, rows, config, self.voxel_size)
-        return FragmentFeatures(keypoints[rows], normals[rows], self.network(inputs), viewpoint)
+        keypoints = keypoints[rows]
+        return FragmentFeatures(
+            keypoints, normals[rows], self.network.described(keypoints, inputs, self.voxel_size),
+            viewpoint)
 
 
 def oriented_keypoints(

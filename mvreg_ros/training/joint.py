@@ -150,9 +150,8 @@ class JointStage(Stage):
         if isinstance(phi, CylinderNetwork):
             points, normals = oriented_keypoints(
                 points, turned(fragment.sensor_origin), phi.config, config.voxel_size)
-            rows = torch.randperm(len(points), generator=generator)[:config.points]
-            inputs = surroundings(points, normals, rows, phi.config, config.voxel_size)
-            points = points[rows]
+            inputs = surroundings(
+                points, normals, torch.arange(len(points)), phi.config, config.voxel_size)
         return points, inputs, scene.poses[k] @ T
 
     def forward(self, batch: FragmentGraph) -> dict[str, Tensor]:
@@ -169,7 +168,9 @@ class JointStage(Stage):
         scans = [scan.to(self.device) for scan in graph.scans]
         phi = self.network.phi
         if isinstance(phi, CylinderNetwork):
-            descriptors = [phi(inputs.to(self.device)) for inputs in graph.inputs]
+            voxel_size = self.network.config.voxel_size
+            descriptors = [phi.described(scan, inputs.to(self.device), voxel_size)
+                           for scan, inputs in zip(scans, graph.inputs, strict=True)]
         else:
             descriptors = self.network.describe(scans)
         return self.network.register(
