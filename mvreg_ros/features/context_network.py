@@ -47,6 +47,11 @@ class ContextNetwork(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
+    def described(self, points: Tensor, descriptors: Tensor, voxel_size: float) -> Tensor:
+        """Return descriptors (N, 2 * channels) of unit length, see `inputs`."""
+        found: Tensor = self(self.inputs(points, descriptors, voxel_size))
+        return found
+
     def inputs(self, points: Tensor, descriptors: Tensor, voxel_size: float) -> Tensor:
         """
         Return what the network looks at (N, in_channels).

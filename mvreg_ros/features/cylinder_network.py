@@ -28,7 +28,7 @@ class CylinderConfig:
     learned about, so that they are as good in the world as in simulation. fpfh_weight: their
     length, that of the learned ones being 1. similarity: cosine between two descriptors below
     which they are hardly of the same keypoint. dropout: share of the inputs that training leaves
-    out each time. context: radii within which the descriptors around a keypoint change its own, ()
+    out each time. context: radii within which a keypoint is described with those around it too, ()
     for none. context_hidden: channels of the layers for that. Raises ValueError for a size that is
     not positive, radii of the FPFH or the context that do not ascend, and more channels than the
     FPFH has.
@@ -124,16 +124,3 @@ class CylinderNetwork(nn.Module):
         width = self.whitening.shape[1]
         plain = normalize((inputs - self.mean)[:, :width] @ self.whitening.T, dim=1)
         return normalize(torch.cat([learned, self.config.fpfh_weight * plain], 1), dim=1)
-
-    def described(self, keypoints: Tensor, inputs: Tensor, voxel_size: float) -> Tensor:
-        """
-        Return the descriptors (N, D) of all keypoints of a fragment, of unit length.
-
-        keypoints: (N, 3) and voxel_size: metres. inputs: (N, in_channels). With a context there
-        are twice as many numbers in a descriptor.
-        """
-        descriptors: Tensor = self(inputs)
-        if self.context is None:
-            return descriptors
-        refined: Tensor = self.context(self.context.inputs(keypoints, descriptors, voxel_size))
-        return refined

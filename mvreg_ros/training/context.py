@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mvreg_ros.features.cylinder_descriptor import CylinderDescriptor
 from mvreg_ros.features.cylinder_network import CylinderNetwork
-from mvreg_ros.features.descriptor import Descriptor
 from mvreg_ros.lmpcr import LmpcrConfig
+from mvreg_ros.pairwise.matching import in_context
 from mvreg_ros.parallel import workers_for
 from mvreg_ros.training.config import StageConfig
 from mvreg_ros.training.contrast import Contrast, ContrastLoss, others_masked
@@ -41,7 +41,7 @@ class ContextStageConfig(StageConfig):
 
     weights: the file that phi is taken from, and all else that the result holds. context: radii,
     voxels, within which those around are averaged. context_hidden: channels of the layers.
-    similarity: of the result, see `CylinderConfig`. overlap: least share of a pair. cut: share of
+    overlap: least share of a pair. cut: share of
     fragments that are cut down to a ball. anchors: of a pair. positive, negative: see
     `DescriptorStageConfig`. temperature: of the contrast at the beginning. validation_pairs: at
     most.
@@ -50,7 +50,6 @@ class ContextStageConfig(StageConfig):
     weights: str
     context: tuple[float, ...] = (6.0, 12.0)
     context_hidden: tuple[int, ...] = (256, 128)
-    similarity: float = 0.65
     overlap: float = 0.05
     cut: float = 0.35
     anchors: int = 512
@@ -99,8 +98,7 @@ class ContextStage(Stage):
             raise InputError(f'{config.weights}: take weights of descriptor cylinder, as they '
                              'were before this stage')
         network = replace(before, cylinder=replace(
-            before.cylinder, context=config.context, context_hidden=config.context_hidden,
-            similarity=config.similarity))
+            before.cylinder, context=config.context, context_hidden=config.context_hidden))
         phi = CylinderNetwork(before.cylinder)
         phi.load_state_dict(phi_of(foundation))
         descriptor = CylinderDescriptor(phi, before.voxel_size, torch.device('cpu'))
@@ -154,9 +152,10 @@ class ContextStage(Stage):
     def validate(self) -> dict[str, float]:
         """Return the shares of right matches of the pipeline's descriptor."""
         voxel_size = self.network.voxel_size
-        descriptor: Descriptor = CylinderDescriptor(self.phi, voxel_size, self.device)
+        descriptor = CylinderDescriptor(self.phi, voxel_size, self.device)
         return matching_figures(
-            descriptor, lambda fragment: fragment, self.validation_pairs,
+            lambda fragment: in_context(descriptor(fragment)), lambda fragment: fragment,
+            self.validation_pairs,
             RIGHT * voxel_size / LmpcrConfig.voxel_size)
 
     def save(self, path: Path, provenance: Mapping[str, str]) -> None:

@@ -88,7 +88,9 @@ class JointStage(Stage):
         weights = foundation.weights
         self.config, self.scenes, self.before = config, train, weights
         self.weights_digest = foundation.digest
-        self.network = Lmpcr(replace(weights.config, points=config.points))
+        # What was learned on phi as it was is left out: phi changes.
+        cylinder = replace(weights.config.cylinder, context=())
+        self.network = Lmpcr(replace(weights.config, points=config.points, cylinder=cylinder))
         self.network.load_state_dict(weights.tensors, strict=False)  # names are checked already
         self.algorithm = Algorithm1Config(iterations=config.iterations)
         voxel_size = self.network.config.voxel_size
@@ -150,8 +152,9 @@ class JointStage(Stage):
         if isinstance(phi, CylinderNetwork):
             points, normals = oriented_keypoints(
                 points, turned(fragment.sensor_origin), phi.config, config.voxel_size)
-            inputs = surroundings(
-                points, normals, torch.arange(len(points)), phi.config, config.voxel_size)
+            rows = torch.randperm(len(points), generator=generator)[:config.points]
+            inputs = surroundings(points, normals, rows, phi.config, config.voxel_size)
+            points = points[rows]
         return points, inputs, scene.poses[k] @ T
 
     def forward(self, batch: FragmentGraph) -> dict[str, Tensor]:
@@ -168,9 +171,7 @@ class JointStage(Stage):
         scans = [scan.to(self.device) for scan in graph.scans]
         phi = self.network.phi
         if isinstance(phi, CylinderNetwork):
-            voxel_size = self.network.config.voxel_size
-            descriptors = [phi.described(scan, inputs.to(self.device), voxel_size)
-                           for scan, inputs in zip(scans, graph.inputs, strict=True)]
+            descriptors = [phi(inputs.to(self.device)) for inputs in graph.inputs]
         else:
             descriptors = self.network.describe(scans)
         return self.network.register(
