@@ -165,6 +165,22 @@ def test_the_descriptor_is_the_same_in_every_unit() -> None:
     torch.testing.assert_close(small.descriptors.norm(dim=1), torch.ones(len(small.points)))
 
 
+def test_the_context_is_that_of_the_keypoints_that_are_left() -> None:
+    """Beside the descriptors, which are the same with it and without."""
+    torch.manual_seed(0)
+    network = CylinderNetwork(CylinderConfig(context=(6.0, 12.0)))
+    fragment = Fragment(room_corner())
+    found = CylinderDescriptor(network, 0.05, torch.device('cpu'), 300)(fragment)
+    assert network.context is not None and found.context is not None
+    assert found.context.shape == (300, 2 * found.descriptors.shape[1])
+    with torch.no_grad():
+        expected = network.context.described(found.points, found.descriptors, 0.05)
+    assert torch.equal(found.context, expected)
+    network.context = None
+    without = CylinderDescriptor(network, 0.05, torch.device('cpu'), 300)(fragment)
+    assert without.context is None and torch.equal(without.descriptors, found.descriptors)
+
+
 def test_many_keypoints_are_thinned_out_the_same_way_each_time() -> None:
     """At most so many, described as they would be among all."""
     network = CylinderNetwork(CylinderConfig())

@@ -29,10 +29,11 @@ def test_the_box_is_small_and_says_where_its_weights_come_from() -> None:
     metadata = load_weights(SHIPPED).metadata
     training = json.loads(metadata['training'])
     assert training['loop']['steps'] >= int(metadata['step']) > 0
-    confidence = json.loads(metadata['phi'])
+    blocks = json.loads(metadata['before'])
+    confidence = json.loads(blocks['phi'])
     descriptor = json.loads(confidence['phi'])
-    for stage, figure in ((metadata, 'recall'), (confidence, 'pooled'),
-                          (descriptor, 'mutual_inlier_ratio')):
+    for stage, figure in ((metadata, 'mutual_inlier_ratio'), (blocks, 'recall'),
+                          (confidence, 'pooled'), (descriptor, 'mutual_inlier_ratio')):
         for name in ('source', 'commit', 'scenes', 'fragments', 'hours', figure):
             assert stage[name], name
 

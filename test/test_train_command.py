@@ -267,7 +267,7 @@ def test_networks_in_bfloat16_and_nothing_else(folder: Path) -> None:
 
 def test_what_cannot_be_trained_is_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
     for change, message in (
-        ({}, 'descriptor: must be one of cylinder, fcgf: got None'),
+        ({}, 'descriptor: must be one of cylinder, context, fcgf: got None'),
         ({'descriptor': 'fcgf', 'overlap': 1.5}, 'no two fragments of 1 scenes share more'),
         ({'descriptor': 'fcgf', 'data': {**DATA, 'train': ['none']}}, 'none: holds no fragments'),
         ({'descriptor': 'fcgf', 'lop': 1}, 'settings.yaml: lop: no such setting, did you mean'),

@@ -26,6 +26,7 @@ import torch
 STAGES = {
     'features': ('descriptor', {
         'cylinder': 'descriptor.DescriptorStage',
+        'context': 'context.ContextStage',
         'fcgf': 'fcgf.FcgfStage',
     }),
     'registration': ('method', {

@@ -44,7 +44,12 @@ class CylinderDescriptor:
         rows = torch.randperm(len(keypoints), generator=generator)[:self.max_keypoints]
         rows = rows.sort().values.to(self.device)
         inputs = surroundings(keypoints, normals, rows, config, self.voxel_size)
-        return FragmentFeatures(keypoints[rows], normals[rows], self.network(inputs), viewpoint)
+        keypoints, descriptors = keypoints[rows], self.network(inputs)
+        context = self.network.context
+        return FragmentFeatures(
+            keypoints, normals[rows], descriptors, viewpoint,
+            context=None if context is None
+            else context.described(keypoints, descriptors, self.voxel_size))
 
 
 def oriented_keypoints(

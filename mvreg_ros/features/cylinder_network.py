@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mvreg_ros.features.context_network import ContextNetwork
 from mvreg_ros.features.cylinders import WIDTH
 from mvreg_ros.features.fpfh import WIDTH as FPFH_WIDTH
 import torch
@@ -27,8 +28,10 @@ class CylinderConfig:
     learned about, so that they are as good in the world as in simulation. fpfh_weight: their
     length, that of the learned ones being 1. similarity: cosine between two descriptors below
     which they are hardly of the same keypoint. dropout: share of the inputs that training leaves
-    out each time. Raises ValueError for a size that is not positive, radii of the FPFH that do not
-    ascend, and more channels than it has.
+    out each time. context: radii within which a keypoint is described with those around it too, ()
+    for none. context_hidden: channels of the layers for that. Raises ValueError for a size that is
+    not positive, radii of the FPFH or the context that do not ascend, and more channels than the
+    FPFH has.
     """
 
     keypoint: float = 2.0
@@ -42,17 +45,22 @@ class CylinderConfig:
     fpfh_weight: float = 0.7
     similarity: float = 0.65
     dropout: float = 0.1
+    context: tuple[float, ...] = ()
+    context_hidden: tuple[int, ...] = (256, 128)
 
     def __post_init__(self) -> None:
         """Check the sizes, which may come from a file."""
         for size in (
             self.keypoint, self.normal, *self.fpfh, *self.radii, self.thinning, *self.hidden,
             self.out_channels, self.fpfh_channels, self.fpfh_weight, self.similarity,
+            *self.context, *self.context_hidden,
         ):
             if not size > 0:
                 raise ValueError(f'sizes of the descriptor must be positive: {size!r}')
         if not self.fpfh or list(self.fpfh) != sorted(set(self.fpfh)):
             raise ValueError(f'radii of the FPFH must ascend: {self.fpfh!r}')
+        if list(self.context) != sorted(set(self.context)):
+            raise ValueError(f'radii of the context must ascend: {self.context!r}')
         if self.fpfh_channels > FPFH_WIDTH * len(self.fpfh):
             raise ValueError(f'fpfh_channels are components of {FPFH_WIDTH * len(self.fpfh)} '
                              f'numbers: {self.fpfh_channels!r}')
@@ -86,6 +94,9 @@ class CylinderNetwork(nn.Module):
             width = hidden
         self.mlp = nn.Sequential(*layers)
         self.out = nn.Linear(width, config.out_channels)
+        self.context = ContextNetwork(
+            config.out_channels + config.fpfh_channels, config.context, config.context_hidden,
+            config.dropout) if config.context else None
 
     @torch.no_grad()
     def begin_with(self, inputs: Tensor) -> None:

@@ -29,7 +29,7 @@ def thinned(features: FragmentFeatures) -> FragmentFeatures:
     step = max(1, -(-len(features.points) // KEYPOINTS))
     return replace(
         features, points=features.points[::step], normals=features.normals[::step],
-        descriptors=features.descriptors[::step])
+        descriptors=features.descriptors[::step], context=None)
 
 
 class TakeALook:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mvreg_ros.types import Correspondences, FragmentFeatures
 import torch
 from torch import Tensor
@@ -59,6 +61,13 @@ def match(
     rows_i, rows_j = rows_i[taken], rows_j[taken]
     return Correspondences(
         i, j, rows_i, rows_j, features_i.points[rows_i], features_j.points[rows_j])
+
+
+def in_context(features: FragmentFeatures) -> FragmentFeatures:
+    """Return keypoints that are described with those around them, where they can be."""
+    if features.context is None:
+        return features
+    return replace(features, descriptors=features.context, context=None)
 
 
 def similar(

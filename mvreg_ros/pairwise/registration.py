@@ -4,23 +4,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+import math
 
 from mvreg_ros.cancellation import raise_if_cancelled
+from mvreg_ros.multiview.support import rotation_angle
 from mvreg_ros.pairwise.confidence import inlier_confidence, inliers_worth
 from mvreg_ros.pairwise.evidence import counted, evidence_for, NAMES
 from mvreg_ros.pairwise.fine_registration import fine_registration, inliers
 from mvreg_ros.pairwise.information import correspondence_information
-from mvreg_ros.pairwise.matching import match, similar
+from mvreg_ros.pairwise.matching import in_context, match, similar
 from mvreg_ros.pairwise.procrustes import residuals, weighted_procrustes
 from mvreg_ros.pairwise.visibility import visibility
 from mvreg_ros.types import Correspondences, FloatArray, FragmentFeatures, PairRegistration
+import numpy as np
 import torch
 from torch import Tensor
 
 # Fewer similar matches than fix a motion say nothing of it.
 LEAST_EVIDENCE = 3
+# Inlier distances and radians within which two poses are one.
+SAME_DISTANCE, SAME_ANGLE = 2.0, math.radians(6)
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,14 @@ class PairwiseRegistration:
         pair = match(i, j, features_i, features_j, self.min_similarity, self.least_matches)
         raise_if_cancelled()
         alike = similar(pair, features_i, features_j, self.min_similarity)
+        motions = self.estimates(pair)
+        if features_i.context is not None:
+            wider = match(i, j, in_context(features_i), in_context(features_j),
+                          self.min_similarity, self.least_matches)
+            motions = distinct(self.estimates(wider) + motions, self.inlier_distance) or motions
         found = sorted(
-            (self.fine(pose, pair, alike, features_i, features_j)
-             for pose in self.estimates(pair)), key=lambda pose: (self.weak(pose), -pose.inliers))
+            (self.fine(pose, pair, alike, features_i, features_j) for pose in motions),
+            key=lambda pose: (self.weak(pose), -pose.inliers))
         rows = [self.evidence(pose, found, alike, features_i, features_j)
                 for pose in found if not self.weak(pose)]
         return found, torch.stack(rows) if rows else torch.zeros(0, len(NAMES))
@@ -132,6 +142,20 @@ class PairwiseRegistration:
         weights = psi_iter(residuals(T, source, target), self.inlier_distance)
         # A correspondence is as exact as the keypoints are dense, half the inlier distance.
         return correspondence_information(source, weights, self.inlier_distance / 2).numpy()
+
+
+def distinct(
+    poses: Sequence[PairRegistration], inlier_distance: float
+) -> list[PairRegistration]:
+    """Return the poses that have inliers, without those that are nearly one before them."""
+    found: list[PairRegistration] = []
+    for pose in poses:
+        errors = [np.linalg.inv(pose.T_i_j) @ other.T_i_j for other in found]
+        if pose.inliers and not any(
+                np.linalg.norm(E[:3, 3]) < SAME_DISTANCE * inlier_distance
+                and rotation_angle(E[:3, :3]) < SAME_ANGLE for E in errors):
+            found.append(pose)
+    return found
 
 
 def doubles(pair: Correspondences) -> tuple[Tensor, Tensor]:

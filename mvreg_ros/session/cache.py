@@ -146,7 +146,7 @@ def _encoded(result: Known) -> bytes:
     return save({
         # In C order: safetensors writes the memory as it lies.
         name: value.cpu().numpy() if isinstance(value, Tensor) else np.array(value, order='C')
-        for name, value in values.items() if not isinstance(value, str)})
+        for name, value in values.items() if value is not None and not isinstance(value, str)})
 
 
 def _decoded(kind: type, content: bytes, device: torch.device) -> Any:
@@ -154,6 +154,7 @@ def _decoded(kind: type, content: bytes, device: torch.device) -> Any:
     make: dict[Any, Callable[[np.ndarray], object]] = {
         'Tensor': partial(torch.tensor, device=device), 'FloatArray': np.array, 'int': int,
         'float': float}
+    make['Tensor | None'] = make['Tensor']
     arrays = load(content)
     return kind(**{
         field.name: make[field.type](arrays[field.name])

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-import math
 from pathlib import Path
 
 from mvreg_ros.features.cylinder_descriptor import CylinderDescriptor
@@ -14,6 +13,7 @@ from mvreg_ros.features.cylinder_network import CylinderNetwork
 from mvreg_ros.lmpcr import LmpcrConfig
 from mvreg_ros.parallel import workers_for
 from mvreg_ros.training.config import StageConfig
+from mvreg_ros.training.contrast import Contrast, ContrastLoss, others_masked
 from mvreg_ros.training.pairs import choice, overlapping_pairs, spread
 from mvreg_ros.training.scenes import counted, training_scenes, TrainingScene
 from mvreg_ros.training.stage import Stage
@@ -24,13 +24,10 @@ from mvreg_ros.weights.files import save_weights
 import numpy as np
 from scipy.spatial import cKDTree
 import torch
-from torch import nn, Tensor
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 # So many pairs without an anchor one after the other are no chance.
 DRAWS = 100
-# The temperature of the contrast is learnt, within these bounds.
-LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.02, 0.2
 
 
 @dataclass(frozen=True)
@@ -53,20 +50,10 @@ class DescriptorStageConfig(StageConfig):
     temperature: float = 0.07
     validation_pairs: int = 60
 
-
-@dataclass(frozen=True)
-class Contrast:
-    """
-    Keypoints to find again.
-
-    anchors: (A, C) inputs. candidates: (N, C) inputs of the other fragment. positive: (A,) the row
-    of the same keypoint. same: (A, N) bool, rows so near the positive that they are no others.
-    """
-
-    anchors: Tensor
-    candidates: Tensor
-    positive: Tensor
-    same: Tensor
+    def __post_init__(self) -> None:
+        """Check that nothing is asked for that is learned on a phi that is ready."""
+        if self.network.cylinder.context:
+            raise ValueError('network.cylinder.context: is what descriptor context learns, later')
 
 
 class DescriptorStage(Stage):
@@ -85,7 +72,7 @@ class DescriptorStage(Stage):
         self.scenes = train
         network = config.network
         self.phi = CylinderNetwork(network.cylinder)
-        self.temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        self.loss = ContrastLoss(config.temperature)
         self.files = SurroundingsFiles(folder, network.cylinder, network.voxel_size)
         self.files.compute(train, workers_for(torch.device('cpu')))
         self.train_pairs = overlapping_pairs(train, network.voxel_size, config.overlap)
@@ -133,20 +120,13 @@ class DescriptorStage(Stage):
         rows, partners = rows[alike], partners[alike]
         some = torch.randperm(len(rows), generator=generator)[:config.anchors]
         rows, partners = rows[some], partners[some]
-        apart = torch.cdist(j.world[partners], j.world)
-        same = apart < config.negative * voxel_size
-        same[torch.arange(len(rows)), partners] = False
-        return Contrast(i.inputs[rows], j.inputs, partners, same)
+        return Contrast(
+            i.inputs[rows], j.inputs, partners,
+            others_masked(j.world, partners, config.negative * voxel_size))
 
     def forward(self, batch: Contrast) -> dict[str, Tensor]:
-        """Return the cross entropy of the right one among all candidates (InfoNCE)."""
-        anchors, candidates = (
-            self.phi(inputs.to(self.device).float())
-            for inputs in (batch.anchors, batch.candidates))
-        low, high = math.log(LOWEST_TEMPERATURE), math.log(HIGHEST_TEMPERATURE)
-        scores = anchors @ candidates.T / self.temperature.clamp(low, high).exp()
-        scores = scores.masked_fill(batch.same.to(self.device), -torch.inf)
-        return {'loss': cross_entropy(scores, batch.positive.to(self.device))}
+        """Return the loss of the contrast."""
+        return {'loss': self.loss(self.phi, batch)}
 
     def validate(self) -> dict[str, float]:
         """Return the shares of right matches of the pipeline's descriptor."""

@@ -88,7 +88,9 @@ class JointStage(Stage):
         weights = foundation.weights
         self.config, self.scenes, self.before = config, train, weights
         self.weights_digest = foundation.digest
-        self.network = Lmpcr(replace(weights.config, points=config.points))
+        # What was learned on phi as it was is left out: phi changes.
+        cylinder = replace(weights.config.cylinder, context=())
+        self.network = Lmpcr(replace(weights.config, points=config.points, cylinder=cylinder))
         self.network.load_state_dict(weights.tensors, strict=False)  # names are checked already
         self.algorithm = Algorithm1Config(iterations=config.iterations)
         voxel_size = self.network.config.voxel_size
