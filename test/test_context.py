@@ -111,6 +111,8 @@ def test_poses_are_sought_among_both_matches_and_judged_by_the_keypoints() -> No
     assert any(near(pose, second) for pose in found)
     alone, _ = register.poses(0, 1, replace(i, context=None), replace(j, context=None))
     assert not any(near(pose, second) for pose in alone)
+    clear = replace(register, clear_inliers=40)
+    assert not any(near(pose, second) for pose in clear.poses(0, 1, i, j)[0])
 
 
 def test_the_same_motion_is_tried_once() -> None:

@@ -40,7 +40,8 @@ class PairwiseRegistration:
     were seen from far away, a pose is looked for in the so many that are most alike. refits:
     rounds in which the weights follow the residuals of the last pose, as psi_iter's do.
     checked_inliers: poses with fewer are too weak to be used, and are not held against what the
-    sensors saw.
+    sensors saw. clear_inliers: where a motion has so many, no other is sought by the keypoints
+    with what is around them.
     """
 
     psi_init: Callable[[Correspondences], Tensor]
@@ -50,6 +51,7 @@ class PairwiseRegistration:
     least_matches: int = 200
     refits: int = 3
     checked_inliers: int = 15
+    clear_inliers: int = 35
 
     def __call__(
         self, i: int, j: int, features_i: FragmentFeatures, features_j: FragmentFeatures
@@ -71,7 +73,7 @@ class PairwiseRegistration:
         raise_if_cancelled()
         alike = similar(pair, features_i, features_j, self.min_similarity)
         motions = self.estimates(pair)
-        if features_i.context is not None:
+        if features_i.context is not None and motions[0].inliers < self.clear_inliers:
             wider = match(i, j, in_context(features_i), in_context(features_j),
                           self.min_similarity, self.least_matches)
             motions = distinct(self.estimates(wider) + motions, self.inlier_distance) or motions
