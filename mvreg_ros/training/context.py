@@ -41,10 +41,9 @@ class ContextStageConfig(StageConfig):
 
     weights: the file that phi is taken from, and all else that the result holds. context: radii,
     voxels, within which those around are averaged. context_hidden: channels of the layers.
-    overlap: least share of a pair. cut: share of
-    fragments that are cut down to a ball. anchors: of a pair. positive, negative: see
-    `DescriptorStageConfig`. temperature: of the contrast at the beginning. validation_pairs: at
-    most.
+    overlap: least share of a pair. cut: share of fragments that are cut down to a ball. anchors:
+    of a pair. positive, negative: see `DescriptorStageConfig`. temperature: of the contrast at the
+    beginning. validation_pairs: at most.
     """
 
     weights: str
