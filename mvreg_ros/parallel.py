@@ -175,3 +175,4 @@ def ordered_map(
     finally:
         closed.set()
         pool.shutdown(cancel_futures=True)
+        give_back_memory()

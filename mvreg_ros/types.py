@@ -81,8 +81,8 @@ class FragmentFeatures:
     points: (N, 3) float32 in the fragment's frame. normals: (N, 3) float32, unit length.
     descriptors: (N, D) float32, rows of unit length, or zero for a point without neighbours.
     sensor_origin: (3,) float32. key: says all that they depend on, '' where that is not known.
-    context: (N, E) float32 unit rows that describe the keypoints with those around them, None
-    where nothing is learned for that.
+    context: (N, E) float16 unit rows that describe the keypoints with those around them, None
+    where nothing is learned for that; half as exact, since it is twice as large.
     """
 
     points: Tensor

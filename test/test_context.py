@@ -101,7 +101,7 @@ def test_poses_are_sought_among_both_matches_and_judged_by_the_keypoints() -> No
         context=torch.cat([codes[100:140], codes[:60]]))
     j = FragmentFeatures(
         points, normals, codes[:60], torch.zeros(3), context=codes[:60])
-    register = PairwiseRegistration(SpatialConsistency(0.1), 0.1)
+    register = PairwiseRegistration(SpatialConsistency(0.1), 0.1, clear_inliers=41)
 
     def near(pose: PairRegistration, T: torch.Tensor) -> bool:
         return bool(np.abs(pose.T_i_j - T.numpy()).max() < 1e-3)

@@ -49,7 +49,7 @@ class CylinderDescriptor:
         return FragmentFeatures(
             keypoints, normals[rows], descriptors, viewpoint,
             context=None if context is None
-            else context.described(keypoints, descriptors, self.voxel_size))
+            else context.described(keypoints, descriptors, self.voxel_size).half())
 
 
 def oriented_keypoints(

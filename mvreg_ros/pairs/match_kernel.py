@@ -25,8 +25,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-EXPONENT = 5
-
 
 def aggregated(descriptors: Tensor, words: Tensor) -> Tensor:
     """
@@ -60,7 +58,9 @@ def match_kernel(vectors: Tensor, weights: Tensor) -> Tensor:
     total = vectors.new_zeros(len(vectors), len(vectors))
     for word, weight in zip(vectors.unbind(1), weights, strict=True):
         raise_if_cancelled()
-        total = total + weight * (word @ word.T) ** EXPONENT
+        cosine = word @ word.T
+        # To the fifth power, in a fraction of the time of torch.pow.
+        total = total + weight * (cosine * cosine.square().square())
     return total / len(weights)
 
 

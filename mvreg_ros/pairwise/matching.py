@@ -67,7 +67,7 @@ def in_context(features: FragmentFeatures) -> FragmentFeatures:
     """Return keypoints that are described with those around them, where they can be."""
     if features.context is None:
         return features
-    return replace(features, descriptors=features.context, context=None)
+    return replace(features, descriptors=features.context.float(), context=None)
 
 
 def similar(
