@@ -94,7 +94,8 @@ def main() -> None:
             seconds[name] += spent
             tried[name] += len(graph.edges)
             if name == 'all':
-                alike = likeness(described.features, vocabulary, method.mapper)
+                alike = likeness(
+                    described.features, vocabulary, method.mapper, MemoryCache())
                 shares = found_in(alike, graph.edges)
                 early[scene.name] = [f'{share:.3f}' for share in shares]
         progress.close()

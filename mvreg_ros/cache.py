@@ -19,6 +19,7 @@ from mvreg_ros.native.library import native_kernel
 from mvreg_ros.parallel import Item, Mapper
 from mvreg_ros.parameters import Value
 from mvreg_ros.types import (
+    Aggregated,
     Contradiction,
     FirstLook,
     Fragment,
@@ -27,9 +28,11 @@ from mvreg_ros.types import (
     RefinedEdge,
 )
 
-KINDS = (FragmentFeatures, PairRegistration, FirstLook, RefinedEdge, Contradiction)
-Known = FragmentFeatures | PairRegistration | FirstLook | RefinedEdge | Contradiction
-Computed = TypeVar('Computed', FragmentFeatures, PairRegistration, FirstLook, RefinedEdge)
+KINDS = (FragmentFeatures, Aggregated, PairRegistration, FirstLook, RefinedEdge, Contradiction)
+Known = (FragmentFeatures | Aggregated | PairRegistration | FirstLook | RefinedEdge
+         | Contradiction)
+Computed = TypeVar(
+    'Computed', FragmentFeatures, Aggregated, PairRegistration, FirstLook, RefinedEdge)
 
 # Those that features and pairs depend on, besides weights, device and code.
 PARAMETERS = ('method', 'features', 'sparse_engine', 'voxel_size')

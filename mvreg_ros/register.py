@@ -22,7 +22,7 @@ from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.multiview.refinement import refine_edges
 from mvreg_ros.pairs.overlap import overlapping_by_priors
 from mvreg_ros.pairs.ranking import Pair
-from mvreg_ros.parallel import give_back_memory, one_thread_each
+from mvreg_ros.parallel import give_back_memory, one_thread_each, Threads, workers_for
 from mvreg_ros.parameters import checked, Value
 from mvreg_ros.types import (
     FloatArray,
@@ -57,6 +57,7 @@ class MultiviewRegistration:
         self.method = method
         self.voxel_size = float(parameters['voxel_size'])
         self.cache: Cache = MemoryCache()
+        self._threads = Threads(workers_for(torch.device('cpu')))
         self._method_key = method_key(parameters, weights_file(str(parameters['weights'])))
 
     @classmethod
@@ -82,7 +83,9 @@ class MultiviewRegistration:
         InputError where there are fewer than two or one of them is too small, and where the memory
         of a GPU does not suffice.
         """
-        given = [self.prepare(as_fragment(cloud, k)) for k, cloud in enumerate(clouds)]
+        unprepared = [as_fragment(cloud, k) for k, cloud in enumerate(clouds)]
+        with closing(self._threads.map(self.prepare, unprepared)) as prepared:
+            given = list(prepared)
         if len(given) < 2:
             raise InputError(f'registration needs two or more fragments, got {len(given)}')
         fragments, centers = zip(*map(centered, given), strict=True)

@@ -149,6 +149,13 @@ class Contradiction:
 
 
 @dataclass(frozen=True)
+class Aggregated:
+    """What a fragment has of each word: vectors (K, D), see `pairs.match_kernel`."""
+
+    vectors: Tensor
+
+
+@dataclass(frozen=True)
 class FirstLook:
     """How many of a few keypoints of two fragments agree on one motion; see `pairs.first_look`."""
 

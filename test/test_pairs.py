@@ -9,6 +9,7 @@ from itertools import combinations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mvreg_ros.cache import MemoryCache
 from mvreg_ros.multiview.pose_graph import Synchronization, synchronize
 from mvreg_ros.pairs.match_kernel import aggregated, likeness
 from mvreg_ros.pairs.overlap import distinct, overlapping, overlapping_by_priors, overlaps
@@ -62,7 +63,7 @@ def test_likeness_is_the_match_kernel() -> None:
                  for b in vectors] for a in vectors]
     found = likeness(
         [described(np.zeros((len(d), 3)), d) for d in sets],
-        Vocabulary(words, torch.tensor(weights), '', ''), Threads(1))
+        Vocabulary(words, torch.tensor(weights), '', ''), Threads(1), MemoryCache())
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.diag(found)[0] == pytest.approx(1)
     assert np.diag(found)[1] < 0.7  # three descriptors have three words of five at the most

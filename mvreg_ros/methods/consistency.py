@@ -113,13 +113,14 @@ class ConsistencyMethod:
         if self.vocabulary is None:
             return EachWithEach(len(features))
         shared = self.mapper.shared(features)
+        known = cache or MemoryCache()
 
         def look(pairs: Sequence[Pair]) -> list[FirstLook]:
             keys = [f'look {key}' if (key := pair_key(features[i], features[j])) else ''
                     for i, j in pairs]
             looks = []
             with closing(recalled(
-                cache or MemoryCache(), keys, self.mapper,
+                known, keys, self.mapper,
                 TakeALook(shared, self.inlier_distance), pairs,
             )) as found:
                 for each in found:
@@ -127,7 +128,7 @@ class ConsistencyMethod:
                     progress('candidates', len(looks), len(pairs))
             return looks
 
-        alike = likeness(shared, self.vocabulary, self.mapper)
+        alike = likeness(shared, self.vocabulary, self.mapper, known)
         return LikelyPairs(features, alike, look, neighbors, self.voxel_size)
 
     def register_pairs(

@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from mvreg_ros.cache import Cache, recalled
 from mvreg_ros.cancellation import raise_if_cancelled
 from mvreg_ros.pairs.vocabulary import Vocabulary
 from mvreg_ros.parallel import Mapper
-from mvreg_ros.types import FloatArray, FragmentFeatures
+from mvreg_ros.types import Aggregated, FloatArray, FragmentFeatures
+from mvreg_ros.weights.files import digest
 import numpy as np
 import torch
 from torch import Tensor
@@ -44,9 +46,9 @@ class Aggregate:
     features: Sequence[FragmentFeatures]
     words: Tensor
 
-    def __call__(self, k: int) -> Tensor:
-        """Return (K, D), see `aggregated`."""
-        return aggregated(self.features[k].descriptors.cpu(), self.words)
+    def __call__(self, k: int) -> Aggregated:
+        """Return what the fragment has of the words."""
+        return Aggregated(aggregated(self.features[k].descriptors.cpu(), self.words))
 
 
 def match_kernel(vectors: Tensor, weights: Tensor) -> Tensor:
@@ -65,10 +67,13 @@ def match_kernel(vectors: Tensor, weights: Tensor) -> Tensor:
 
 
 def likeness(
-    features: Sequence[FragmentFeatures], vocabulary: Vocabulary, mapper: Mapper
+    features: Sequence[FragmentFeatures], vocabulary: Vocabulary, mapper: Mapper, cache: Cache
 ) -> FloatArray:
     """Return (S, S) how alike described fragments are, see `match_kernel`."""
-    aggregate = Aggregate(features, vocabulary.words)
-    with closing(mapper.map(aggregate, range(len(features)))) as described:
-        vectors = torch.stack(list(described))
+    words = digest({'words': vocabulary.words})
+    keys = [f'words {words} {feature.key}' if feature.key else '' for feature in features]
+    with closing(recalled(
+        cache, keys, mapper, Aggregate(features, vocabulary.words), range(len(features)),
+    )) as found:
+        vectors = torch.stack([each.vectors.cpu() for each in found])
     return match_kernel(vectors, vocabulary.weights).numpy().astype(np.float64)
