@@ -84,7 +84,7 @@ def test_a_file_without_settings_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(('stage', 'values', 'message'), [
-    ('features', {}, 'descriptor: must be one of cylinder, fcgf: got None'),
+    ('features', {}, 'descriptor: must be one of cylinder, context, fcgf: got None'),
     ('registration', {'method': 'fpfh'}, 'method: must be one of consistency, lmpcr: got'),
     ('multiview', {'method': 'consistency'}, 'method: must be one of lmpcr: got'),
 ])
@@ -176,7 +176,7 @@ def documented_commands() -> list[list[str]]:
 def test_the_commands_of_the_documentation_are_understood() -> None:
     """Each `mvreg` in docs/training.md parses, and its settings exist."""
     commands = documented_commands()
-    assert len(commands) == 11
+    assert len(commands) == 12
     for command in commands:
         args = build_parser().parse_args(command)
         if args.command == 'train':
