@@ -100,7 +100,7 @@ PARAMETERS = (
         'pairs', 'all',
         'Which pairs of fragments are tried. all: each with each. auto: those that look alike and '
         'fit at a first look at few keypoints, then those that overlap by the poses so far or may '
-        'link parts: three to eleven for each fragment. For many fragments, and method '
+        'link parts: three to seven for each fragment. For many fragments, and method '
         'consistency.',
         choices=('all', 'auto'), read_only=True,
     ),

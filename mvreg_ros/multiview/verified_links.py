@@ -60,13 +60,12 @@ def contradicted_links(
             if share > limit:
                 refused.append(row)
                 continue
-        rivals = linking.select(np.flatnonzero(linking.evidence >= RIVAL * edges.evidence[row]))
-        if count >= RIVALS_FROM and any(
-            disputed(parts, link, rivals, surroundings, limit)
-            for link in ((i, j, T_i_j), (j, i, np.linalg.inv(T_i_j)))
-        ):
-            refused.append(row)
-            continue
+        if count >= RIVALS_FROM:
+            rivals = linking.select(linking.evidence >= RIVAL * edges.evidence[row])
+            if any(disputed(parts, link, rivals, surroundings, limit)
+                   for link in ((i, j, T_i_j), (j, i, np.linalg.inv(T_i_j)))):
+                refused.append(row)
+                continue
         parts = parts.joined(i, j, T_i_j)
     return np.array(refused, np.int64)
 
