@@ -13,7 +13,10 @@ from mvreg_ros.features.cylinder_network import CylinderConfig
 from mvreg_ros.lmpcr import Lmpcr, LmpcrConfig
 from mvreg_ros.training.config import as_config
 from mvreg_ros.training.context import ContextStage, ContextStageConfig, MOST_LEFT
-from mvreg_ros.weights.files import load_weights, save_weights
+from mvreg_ros.training.foundation import Foundation
+from mvreg_ros.training.joint import JointStage, JointStageConfig
+from mvreg_ros.training.scenes import read_scenes
+from mvreg_ros.weights.files import load_weights, save_weights, Weights
 import pytest
 from small_scene import VOXEL_SIZE
 import torch
@@ -113,3 +116,24 @@ def test_radii_are_needed_and_come_after_phi() -> None:
         ContextStageConfig(**{**SETTINGS, 'context': ()})
     with pytest.raises(ValueError, match='context must ascend'):
         CylinderConfig(context=(4.0, 2.0))
+
+
+def test_the_joint_stage_leaves_the_context_out(folder: Path) -> None:
+    """It trains phi, and what was learned on phi as it was would not fit the result."""
+    config = LmpcrConfig(
+        features='cylinder', voxel_size=VOXEL_SIZE, points=120, width=8, clusters=10,
+        cylinder=CylinderConfig(context=(3.0, 6.0)))
+    torch.manual_seed(0)
+    weights = Weights(Lmpcr(config).state_dict(), {'config': config.to_json()})
+    assert any(name.startswith('phi.context.') for name in weights.tensors)
+    scenes = read_scenes(['train'])
+    settings = as_config(JointStageConfig, {
+        'data': SETTINGS['data'], 'loop': SETTINGS['loop'], 'weights': 'context.safetensors',
+        'points': 120, 'fragments': 3, 'overlap': 0.2, 'iterations': 2, 'validation_graphs': 2})
+    JointStage(settings, Foundation(weights, ''), scenes, scenes).save(
+        folder / 'joint.safetensors', {})
+    after = load_weights(folder / 'joint.safetensors')
+    assert after.config.cylinder == replace(config.cylinder, context=())
+    assert after.tensors.keys() == {
+        name for name in weights.tensors if not name.startswith('phi.context.')}
+    assert all(torch.equal(after.tensors[name], weights.tensors[name]) for name in after.tensors)
