@@ -22,7 +22,7 @@ from mvreg_ros.multiview.pose_graph import Synchronization
 from mvreg_ros.multiview.refinement import refine_edges
 from mvreg_ros.pairs.overlap import overlapping_by_priors
 from mvreg_ros.pairs.ranking import Pair
-from mvreg_ros.parallel import give_back_memory, one_thread_each, Threads, workers_for
+from mvreg_ros.parallel import one_thread_each, Threads, workers_for
 from mvreg_ros.parameters import checked, Value
 from mvreg_ros.types import (
     FloatArray,
@@ -138,7 +138,6 @@ class MultiviewRegistration:
     ) -> list[FragmentFeatures]:
         """Return the keypoints and descriptors of prepared fragments."""
         keys = [features_key(self._method_key, fragment) for fragment in fragments]
-        give_back_memory()  # what the registration before held
         features = []
         # Closed, and not left to the collector: a failed `progress` holds this frame for long.
         with closing(recalled(
