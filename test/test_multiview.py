@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
+from mvreg_ros.multiview import irls
 from mvreg_ros.multiview.graph import (
     bridges,
     chain_poses,
@@ -15,10 +18,12 @@ from mvreg_ros.multiview.graph import (
 from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.pose_graph import PoseGraphConfig, synchronize
 from mvreg_ros.multiview.support import rotation_angle, triplet_support
+from mvreg_ros.multiview.synchronization import transf_sync
 from mvreg_ros.types import Edges, Verdict
 import numpy as np
 import pytest
 from random_graphs import all_pairs, noise, random_poses, relative
+import torch
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -99,9 +104,9 @@ def test_triplet_support_counts_the_paths_that_agree() -> None:
 
 
 # Eq. 14 as printed falls slowly: at the default scale wrong edges keep a weight of 0.11.
-@pytest.mark.parametrize('irls', [
+@pytest.mark.parametrize('loop', [
     IrlsConfig(power=1, scale=0.15, inlier=2.0), IrlsConfig(), IrlsConfig(power=4)])
-def test_a_third_of_wrong_edges_does_no_harm(irls: IrlsConfig) -> None:
+def test_a_third_of_wrong_edges_does_no_harm(loop: IrlsConfig) -> None:
     """Poses within a degree and 5 cm, every wrong edge rejected, every right one kept."""
     rng = np.random.default_rng(7)
     poses = random_poses(rng, 12)
@@ -109,16 +114,39 @@ def test_a_third_of_wrong_edges_does_no_harm(irls: IrlsConfig) -> None:
     T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.005, 0.01)
     wrong = rng.random(len(i)) < 0.33
     T_i_j[wrong] = random_poses(rng, int(wrong.sum()) + 1)[1:]
-    config = PoseGraphConfig(irls=irls)
+    config = PoseGraphConfig(irls=loop)
     result = synchronize(12, edges_of(i, j, T_i_j, np.full(len(i), 80)), 0.85, config)
     error = np.linalg.inv(poses) @ result.poses
-    if irls.power > 1:  # Eq. 14 as printed pulls the poses a little towards the wrong edges
+    if loop.power > 1:  # Eq. 14 as printed pulls the poses a little towards the wrong edges
         assert np.degrees(rotation_angle(error[:, :3, :3])).max() < 1
         assert np.linalg.norm(error[:, :3, 3], axis=1).max() < 0.05
     assert (result.edges.used == ~wrong).all()
     assert (result.edges.reason[wrong] == 'inconsistent').all()
     assert result.edges.confidence[wrong].max() < 0.1
     assert result.edges.confidence[~wrong].min() > 0.8
+
+
+def test_the_loop_is_left_once_the_poses_are_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the poses of all its rounds, in which the scale of Eq. 14 has come to its end."""
+    rng = np.random.default_rng(7)
+    poses = random_poses(rng, 12)
+    i, j = all_pairs(12)
+    T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.005, 0.01)
+    T_i_j[::4] = random_poses(rng, len(i[::4]))
+    rounds = []
+
+    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        rounds[-1] += 1
+        return transf_sync(*args, **kwargs)
+
+    monkeypatch.setattr(irls, 'transf_sync', counted)
+    found = []
+    for config in (IrlsConfig(still=0.0), IrlsConfig()):
+        rounds.append(0)
+        found.append(irls.reweighted_sync(12, i, j, T_i_j, np.ones(len(i)), poses, config))
+    assert rounds[0] == config.iterations
+    assert np.log(config.start) / -np.log(config.decay) < rounds[1] < rounds[0]
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
 
 
 def test_two_buildings_stay_apart() -> None:

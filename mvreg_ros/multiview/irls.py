@@ -25,8 +25,9 @@ class IrlsConfig:
     scale: residual of a good edge, in the Frobenius norm of Eq. 14; 0.2 is a rotation by 8
     degrees, which right edges that close long loops are off, where small errors add up. unit:
     metres that count as much as a norm of 1. power: 1 is Eq. 14 as printed, 2 the squared form of
-    its source (Arrigoni et al., 2016); see docs/paper.md for the figures. inlier: in units of
-    `scale`, the residual up to which an edge counts as consistent.
+    its source (Arrigoni et al., 2016); see docs/paper.md for the figures. iterations: at most;
+    fewer where b is at its least and no entry of a pose moves by `still` any more. inlier: in
+    units of `scale`, the residual up to which an edge counts as consistent.
     """
 
     scale: float = 0.2
@@ -34,6 +35,7 @@ class IrlsConfig:
     start: float = 6.0
     decay: float = 0.85
     iterations: int = 25
+    still: float = 1e-6
     power: float = 2.0
     inlier: float = 1.5
 
@@ -88,5 +90,8 @@ def reweighted_sync(
         c_global = cauchy_weights(residual, scale, config.power)
         # The floor keeps the graph connected in the eyes of the solver.
         c = c_local * c_global.clamp(min=1e-7)
+        before = estimate
         estimate = transf_sync(count, a, b, T_a_b, c, translations='synchronized')
+        if scale == config.scale and (estimate - before).abs().max() < config.still:
+            break
     return estimate.numpy()

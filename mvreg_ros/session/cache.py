@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import partial
-from hashlib import sha256
 from itertools import count
 import logging
 from pathlib import Path
@@ -16,6 +15,7 @@ import sqlite3
 from threading import Lock
 import time
 from typing import Any
+from zlib import crc32
 
 from mvreg_ros.cache import KINDS, Known
 import numpy as np
@@ -26,6 +26,8 @@ from torch import Tensor
 LOGGER = logging.getLogger(__name__)
 NAME = 'cache.sqlite'
 COMMIT_SECONDS = 1.0
+# Bytes, the most that SQLite has: features, of some MiB, are read five times as fast as from 4096.
+PAGE_SIZE = 65536
 
 # Classes by their names and fields: what an older version wrote in another form is not known.
 NAMES: dict[type, bytes] = {
@@ -78,10 +80,11 @@ class SessionCache:
 
     def _open(self) -> None:
         self._database = sqlite3.connect(self._path, check_same_thread=False)
+        self._database.execute(f'PRAGMA page_size = {PAGE_SIZE}')
         self._database.execute('PRAGMA synchronous = NORMAL')
         self._database.execute(
             'CREATE TABLE IF NOT EXISTS results '
-            '(key TEXT PRIMARY KEY, kind BLOB, checksum BLOB, value BLOB)')
+            '(key TEXT PRIMARY KEY, kind BLOB, checksum INTEGER, value BLOB)')
         self._committed = time.monotonic()
 
     def _load(self, key: str) -> Any:
@@ -92,7 +95,7 @@ class SessionCache:
         if row is None or row[0] not in BY_NAME:
             return None
         kind, checksum, value = row
-        if type(value) is not bytes or checksum != sha256(value).digest():
+        if type(value) is not bytes or checksum != crc32(value):
             LOGGER.warning('%s: a result is damaged and is computed again', self._path)
             return None
         return _decoded(BY_NAME[kind], value, self._device)
@@ -103,7 +106,7 @@ class SessionCache:
         value = _encoded(result)
         self._database.execute(
             'INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)',
-            (key, NAMES[type(result)], sha256(value).digest(), value))
+            (key, NAMES[type(result)], crc32(value), value))
         if time.monotonic() - self._committed > COMMIT_SECONDS:
             self._commit()
 
