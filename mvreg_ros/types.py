@@ -150,7 +150,7 @@ class Contradiction:
 
 @dataclass(frozen=True)
 class Aggregated:
-    """What a fragment has of each word: vectors (K, D), see `pairs.match_kernel`."""
+    """What a fragment has of each word: vectors (K, d), see `pairs.match_kernel`."""
 
     vectors: Tensor
 

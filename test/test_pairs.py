@@ -49,6 +49,7 @@ def at(*places: float) -> np.ndarray:
 def test_likeness_is_the_match_kernel() -> None:
     """Against a loop over words and descriptors."""
     words = random_descriptors(5, 0)
+    projection = random_descriptors(8, 1)[:, :6]
     sets = [random_descriptors(count, count) for count in (30, 3, 40)]
     vectors = []
     for descriptors in sets:
@@ -56,6 +57,7 @@ def test_likeness_is_the_match_kernel() -> None:
         for d in descriptors.numpy().astype(float):
             k = np.square(words.numpy() - d).sum(1).argmin()
             sums[k] += d - words[k].numpy()
+        sums = sums @ projection.numpy()
         length = np.linalg.norm(sums, axis=1, keepdims=True)
         vectors.append(np.divide(sums, length, out=np.zeros_like(sums), where=length > 0))
     weights = [0.5, 2.0, 1.5, 0.0, 1.0]
@@ -63,7 +65,7 @@ def test_likeness_is_the_match_kernel() -> None:
                  for b in vectors] for a in vectors]
     found = likeness(
         [described(np.zeros((len(d), 3)), d) for d in sets],
-        Vocabulary(words, torch.tensor(weights), '', ''), Threads(1), MemoryCache())
+        Vocabulary(words, projection, torch.tensor(weights), '', ''), Threads(1), MemoryCache())
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.diag(found)[0] == pytest.approx(1)
     assert np.diag(found)[1] < 0.7  # three descriptors have three words of five at the most

@@ -176,7 +176,7 @@ def documented_commands() -> list[list[str]]:
 def test_the_commands_of_the_documentation_are_understood() -> None:
     """Each `mvreg` in docs/training.md parses, and its settings exist."""
     commands = documented_commands()
-    assert len(commands) == 12
+    assert len(commands) == 13
     for command in commands:
         args = build_parser().parse_args(command)
         if args.command == 'train':

@@ -6,9 +6,10 @@ Make the words of mvreg_ros/pairs/vocabulary.py on simulated flats, again after 
     python -m tools.train_vocabulary SCENES ... --validation SCENES ... --features {cylinder,fpfh}
 
 SCENES: folders that mvreg simulate has written, or patterns such as 'flats/s*'. The words are the
-centres of k-means; how much each counts is learned. For the scenes of validation it prints which
-share of the pairs that overlap are among those that look most alike, with equal weights and with
-those that were learned.
+centres of k-means; a projection of where descriptors lie off them, and how much each of them
+counts, are learned. For the scenes of validation it prints which share of the pairs that overlap
+are among those that look most alike: with nothing learned, with the principal components in place
+of the projection, and as learned.
 """
 
 from __future__ import annotations
@@ -16,23 +17,24 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from mvreg_ros.pairs.match_kernel import aggregated, match_kernel
+from mvreg_ros.pairs.match_kernel import aggregated, match_kernel, projected
 from mvreg_ros.pairs.vocabulary import digest_of, phi_of, Vocabulary, vocabulary_file
 from mvreg_ros.register import MultiviewRegistration
 from mvreg_ros.training.disturbance import disturbed
-from mvreg_ros.training.scenes import counted, overlaps, read_scenes, TrainingScene
-from mvreg_ros.training.word_weights import (
+from mvreg_ros.training.likeness import (
     AggregatedScene,
-    learn_word_weights,
+    learn_likeness,
+    principal_components,
     share_found,
     together,
 )
+from mvreg_ros.training.scenes import counted, overlaps, read_scenes, TrainingScene
 from scipy.cluster.vq import kmeans2
 import torch
 from torch import Tensor
 
 WORDS = 256
-DESCRIPTORS = 200  # of each fragment
+DESCRIPTORS = 50  # of each fragment
 CELL = 4.0  # voxels, of `overlaps`
 FIRST = (3, 5, 10, 20)
 SEED = 0
@@ -64,7 +66,7 @@ def in_words(
 
 
 def main() -> None:
-    """Describe the scenes, find the words and their weights, write the file of the package."""
+    """Describe the scenes, find the words, learn the rest, write the file of the package."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument('scenes', nargs='+')
     parser.add_argument('--validation', nargs='+', required=True)
@@ -79,19 +81,25 @@ def main() -> None:
     words = torch.from_numpy(centers).float()
     seen = [in_words(each, scene, words, pipeline.voxel_size)
             for each, scene in zip(descriptors, [*scenes, *validation], strict=True)]
-    weights = learn_word_weights(seen[:len(scenes)])
+    train, held_out = seen[:len(scenes)], together(seen[len(scenes):])
+    projection, weights = learn_likeness(train)
     numbers = ', '.join(f'{number} {name}' for name, number in counted(scenes).items())
     vocabulary = Vocabulary(
-        words, weights, digest_of(phi_of(pipeline.method.descriptor)),
-        f'k-means of {len(known)} descriptors of simulated flats: {numbers}; '
+        words, projection, weights, digest_of(phi_of(pipeline.method.descriptor)),
+        f'k-means of {len(known)} descriptors of simulated flats: {numbers}; projection and '
         'weights learned there')
     vocabulary.save(vocabulary_file(args.features))
-    print(f'{vocabulary_file(args.features)}: {len(words)} words, {vocabulary.source}')
-    held_out = together(seen[len(scenes):])
-    for name, used in (('equal', torch.ones(WORDS)), ('learned', weights)):
-        likeness = match_kernel(held_out.vectors, used)
-        print(f'weights {name}:', *(
-            f'{share_found(likeness, held_out.overlap, first):.3f} in {first}' for first in FIRST))
+    print(f'{vocabulary_file(args.features)}: {len(words)} words, {projection.numel()} + '
+          f'{weights.numel()} learned, {vocabulary.source}')
+    equal, components = torch.ones(WORDS), principal_components(train, projection.shape[1])
+    for name, vectors, used in (
+        ('nothing learned', held_out.vectors, equal),
+        ('principal components', projected(held_out.vectors, components), equal),
+        ('as learned', projected(held_out.vectors, projection), weights),
+    ):
+        likeness = match_kernel(vectors, used)
+        print(f'{name}:', *(
+            f'{share_found(likeness, held_out.overlap, first):.3f} of {first}' for first in FIRST))
 
 
 if __name__ == '__main__':

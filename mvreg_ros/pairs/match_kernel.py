@@ -3,11 +3,12 @@
 """
 How much two fragments look alike, from their descriptors alone and before any is matched.
 
-The aggregated selective match kernel (ASMK; Tolias, Avrithis, Jégou, ICCV 2013): each descriptor
-belongs to the nearest of some words. Of each word a fragment keeps one vector, where on the whole
-its descriptors lie off the word, and fragments are compared word by word. A power lets that count
+The aggregated selective match kernel (ASMK; Tolias, Avrithis, Jégou, ICCV 2013), trained to tell
+what overlaps as NetVLAD is (Arandjelović et al., CVPR 2016): each descriptor belongs to the nearest
+of some words. Of each word a fragment keeps one vector, where on the whole its descriptors lie off
+the word, by a learned projection; fragments are compared word by word. A power lets that count
 which is nearly the same, and little else: all fragments have walls and floors. How much each word
-counts is learned, see training/word_weights.py.
+counts is learned too, see training/likeness.py.
 """
 
 from __future__ import annotations
@@ -39,21 +40,28 @@ def aggregated(descriptors: Tensor, words: Tensor) -> Tensor:
     return normalize(off, dim=1)
 
 
+def projected(vectors: Tensor, projection: Tensor) -> Tensor:
+    """Return (..., K, d) vectors (..., K, D) by the projection (D, d), of unit length or zero."""
+    return normalize(vectors @ projection, dim=-1)
+
+
 @dataclass(frozen=True)
 class Aggregate:
-    """The function that describes fragment k as a whole, by the words (K, D)."""
+    """The function that describes fragment k as a whole, see `Vocabulary`."""
 
     features: Sequence[FragmentFeatures]
     words: Tensor
+    projection: Tensor
 
     def __call__(self, k: int) -> Aggregated:
         """Return what the fragment has of the words."""
-        return Aggregated(aggregated(self.features[k].descriptors.cpu(), self.words))
+        vectors = aggregated(self.features[k].descriptors.cpu(), self.words)
+        return Aggregated(projected(vectors, self.projection))
 
 
 def match_kernel(vectors: Tensor, weights: Tensor) -> Tensor:
     """
-    Return (S, S) how alike fragments are by their vectors (S, K, D): one or less, often much less.
+    Return (S, S) how alike fragments are by their vectors (S, K, d): one or less, often much less.
 
     weights: (K,) how much each word counts, one in the mean.
     """
@@ -70,10 +78,11 @@ def likeness(
     features: Sequence[FragmentFeatures], vocabulary: Vocabulary, mapper: Mapper, cache: Cache
 ) -> FloatArray:
     """Return (S, S) how alike described fragments are, see `match_kernel`."""
-    words = digest({'words': vocabulary.words})
+    words = digest({'words': vocabulary.words, 'projection': vocabulary.projection})
     keys = [f'words {words} {feature.key}' if feature.key else '' for feature in features]
     with closing(recalled(
-        cache, keys, mapper, Aggregate(features, vocabulary.words), range(len(features)),
+        cache, keys, mapper, Aggregate(features, vocabulary.words, vocabulary.projection),
+        range(len(features)),
     )) as found:
         vectors = torch.stack([each.vectors.cpu() for each in found])
     return match_kernel(vectors, vocabulary.weights).numpy().astype(np.float64)

@@ -3,9 +3,9 @@
 """
 The words that descriptors are told apart by, one set for each kind of descriptor.
 
-They are the centres of k-means on simulated flats, and how much each counts was learned there, see
-tools/train_vocabulary.py. Another phi has another feature space: words are for one phi, or for
-descriptors that nothing was learned for.
+They are the centres of k-means on simulated flats; which directions of a descriptor tell places
+apart, and how much each word counts, was learned there, see tools/train_vocabulary.py. Another phi
+has another feature space: words are for one phi, or for descriptors that nothing was learned for.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ KEY = 'vocabulary'
 @dataclass(frozen=True)
 class Vocabulary:
     """
-    The words (K, D) of a descriptor, and how much each of them counts: weights (K,), mean one.
+    The words (K, D) of a descriptor, and how fragments are compared by them.
 
-    phi: the digest of its weights, '' where it has none. source: what it was made from.
+    projection: (D, d) of where descriptors lie off their word. weights: (K,) how much each word
+    counts, one in the mean. phi: the digest of its weights, '' where it has none. source: what it
+    was made from.
     """
 
     words: Tensor
+    projection: Tensor
     weights: Tensor
     phi: str
     source: str
@@ -43,7 +46,8 @@ class Vocabulary:
     def save(self, path: Path) -> None:
         """Write a file for `load_vocabulary`; raises InputError where it cannot be written."""
         metadata = {KEY: json.dumps({'phi': self.phi, 'source': self.source}, sort_keys=True)}
-        tensors = {'words': self.words.contiguous(), 'weights': self.weights.contiguous()}
+        tensors = {'words': self.words.contiguous(), 'projection': self.projection.contiguous(),
+                   'weights': self.weights.contiguous()}
         write_atomic(path, save(tensors, metadata))
 
 
@@ -51,7 +55,7 @@ def load_vocabulary(path: Path) -> Vocabulary:
     """Return what `Vocabulary.save` wrote."""
     with safe_open(path, framework='pt') as file:
         return Vocabulary(
-            file.get_tensor('words'), file.get_tensor('weights'),
+            *(file.get_tensor(name) for name in ('words', 'projection', 'weights')),
             **json.loads(file.metadata()[KEY]))
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 LOGGER = logging.getLogger(__name__)
 NAME = 'cache.sqlite'
 COMMIT_SECONDS = 1.0
-# Bytes, the most that SQLite has: features, of some MiB, are read five times as fast as from 4096.
+# Bytes, the most that SQLite has: what is as large as features is read several times as fast.
 PAGE_SIZE = 65536
 
 # Classes by their names and fields: what an older version wrote in another form is not known.

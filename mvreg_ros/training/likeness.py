@@ -1,11 +1,12 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How much each word of a vocabulary counts, learned so that fragments that overlap look alike.
+What makes fragments that overlap look alike: the learned part of `pairs.vocabulary`.
 
-InfoNCE: of all fragments of some scenes, which are from different flats, those that overlap with
-one shall be the most alike to it. Little is learned from few scenes, so that nothing but a weight
-for each word is, and weights stay near one where that costs little.
+A projection of what descriptors have beside their words, and how much each word counts, by InfoNCE:
+of all fragments of some scenes, which are from different flats, those that overlap with one shall
+be the most alike to it. Flats are few beside the rooms of the world, so that little is learned, and
+it stays near what it began as: the principal components, and words that all count the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import math
 
-from mvreg_ros.pairs.match_kernel import match_kernel
+from mvreg_ros.pairs.match_kernel import match_kernel, projected
 import torch
 from torch import Tensor
 
@@ -32,18 +33,23 @@ class AggregatedScene:
 
 
 @dataclass(frozen=True)
-class WordWeightsConfig:
+class LikenessConfig:
     """
-    How the weights are learned, by Adam with a cosine schedule.
+    How it is learned, by Adam with a cosine schedule.
 
-    scenes: of each step. decay: of the mean square of the logarithms of the weights. scale: what a
-    likeness is multiplied with at first; that is learned too.
+    components: of the projection. scenes: of each step. rate, rate_projection: of learning the
+    weights and the projection. decay: of the mean square of the logarithms of the weights.
+    decay_projection: of the square of how far the projection moves, relative to its own. scale:
+    what a likeness is multiplied with at first; that is learned too.
     """
 
-    steps: int = 150
+    components: int = 40
+    steps: int = 300
     scenes: int = 6
-    learning_rate: float = 0.05
+    rate: float = 0.05
+    rate_projection: float = 3e-3
     decay: float = 1.0
+    decay_projection: float = 0.5
     scale: float = 100.0
     seed: int = 0
 
@@ -55,28 +61,40 @@ def together(scenes: Sequence[AggregatedScene]) -> AggregatedScene:
         torch.block_diag(*[scene.overlap for scene in scenes]))
 
 
-def learn_word_weights(
-    scenes: Sequence[AggregatedScene], config: WordWeightsConfig | None = None
-) -> Tensor:
-    """Return the weights (K,), positive and one in the mean."""
-    config = config or WordWeightsConfig()
+def principal_components(scenes: Sequence[AggregatedScene], count: int) -> Tensor:
+    """Return (D, count) the directions in which the vectors of scenes are largest."""
+    vectors = torch.cat([scene.vectors.flatten(0, 1) for scene in scenes])
+    return torch.linalg.eigh(vectors.T @ vectors).eigenvectors[:, -count:].flip(1)
+
+
+def learn_likeness(
+    scenes: Sequence[AggregatedScene], config: LikenessConfig | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the projection (D, d), and the weights (K,), positive and one in the mean."""
+    config = config or LikenessConfig()
     generator = torch.Generator().manual_seed(config.seed)
     words = scenes[0].vectors.shape[1]
+    start = principal_components(scenes, config.components)
+    moved = torch.zeros_like(start, requires_grad=True)
     logits = torch.zeros(words, requires_grad=True)
     log_scale = torch.tensor(math.log(config.scale), requires_grad=True)
-    optimizer = torch.optim.Adam([logits, log_scale], config.learning_rate)
+    optimizer = torch.optim.Adam([
+        {'params': [logits, log_scale], 'lr': config.rate},
+        {'params': [moved], 'lr': config.rate_projection}])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     for _ in range(config.steps):
         chosen = torch.randperm(len(scenes), generator=generator)[:config.scenes]
         some = together([scenes[k] for k in chosen.tolist()])
-        likeness = match_kernel(some.vectors, words * logits.softmax(0))
+        likeness = match_kernel(
+            projected(some.vectors, start + moved), words * logits.softmax(0))
         loss = info_nce(likeness * log_scale.exp(), some.overlap)
         loss = loss + config.decay * logits.square().mean()
+        loss = loss + config.decay_projection * moved.square().sum() / start.square().sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return words * logits.detach().softmax(0)
+    return start + moved.detach(), words * logits.detach().softmax(0)
 
 
 def info_nce(logits: Tensor, overlap: Tensor) -> Tensor:
