@@ -1,6 +1,6 @@
 # Copyright 2026 The mvreg_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What makes fragments look alike: known answers, and that what tells nothing comes to count little."""
+"""What makes fragments look alike: what tells nothing comes to count little; known answers."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@
 How much two fragments look alike, from their descriptors alone and before any is matched.
 
 The aggregated selective match kernel (ASMK; Tolias, Avrithis, Jégou, ICCV 2013), trained to tell
-what overlaps as NetVLAD is (Arandjelović et al., CVPR 2016): each descriptor belongs to the nearest
-of some words. Of each word a fragment keeps one vector, where on the whole its descriptors lie off
-the word, by a learned projection; fragments are compared word by word. A power lets that count
-which is nearly the same, and little else: all fragments have walls and floors. How much each word
-counts is learned too, see training/likeness.py.
+what overlaps as NetVLAD is (Arandjelović et al., CVPR 2016): each descriptor belongs to the
+nearest of some words. Of each word a fragment keeps one vector, where on the whole its descriptors
+lie off the word, by a learned projection; fragments are compared word by word. A power lets that
+count which is nearly the same, and little else: all fragments have walls and floors. How much each
+word counts is learned too, see training/likeness.py.
 """
 
 from __future__ import annotations

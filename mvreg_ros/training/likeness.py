@@ -3,7 +3,7 @@
 """
 What makes fragments that overlap look alike: the learned part of `pairs.vocabulary`.
 
-A projection of what descriptors have beside their words, and how much each word counts, by InfoNCE:
+A projection of where descriptors lie off their words, and how much each word counts, by InfoNCE:
 of all fragments of some scenes, which are from different flats, those that overlap with one shall
 be the most alike to it. Flats are few beside the rooms of the world, so that little is learned, and
 it stays near what it began as: the principal components, and words that all count the same.
