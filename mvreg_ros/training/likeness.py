@@ -5,8 +5,8 @@ What makes fragments that overlap look alike: the learned part of `pairs.vocabul
 
 A projection of where descriptors lie off their words, and how much each word counts, by InfoNCE:
 of all fragments of some scenes, which are from different flats, those that overlap with one shall
-be the most alike to it. Flats are few beside the rooms of the world, so that little is learned, and
-it stays near what it began as: the principal components, and words that all count the same.
+be the most alike to it. Flats are few beside the rooms of the world, so that little is learned,
+and it stays near what it began as: the principal components, and words that all count the same.
 """
 
 from __future__ import annotations
