@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import ctypes
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 import os
 from threading import Event, Lock
+import time
 from typing import Protocol, TypeVar
 
 from mvreg_ros.cancellation import cancelled_by, raise_if_cancelled
@@ -25,7 +25,7 @@ Item = TypeVar('Item')
 Result = TypeVar('Result')
 AHEAD = 16  # jobs a worker has waiting, so that it never waits for the one who collects
 CHECK_SECONDS = 0.1
-TRIM_EVERY = 32  # results
+TRIM_SECONDS = 1.0
 
 
 class Mapper(Protocol):
@@ -146,6 +146,7 @@ def ordered_map(
     those under way; so does what cancels the thread that iterates.
     """
     closed = Event()
+    trimmed = time.monotonic()
 
     def check() -> None:
         if closed.is_set():
@@ -156,13 +157,14 @@ def ordered_map(
             return function(item)
 
     def collected(future: Future[Result]) -> Result:
+        nonlocal trimmed
         while not wait([future], CHECK_SECONDS).done:
             raise_if_cancelled()
-        if next(done) % TRIM_EVERY == 0:
+        if time.monotonic() - trimmed > TRIM_SECONDS:
             give_back_memory()
+            trimmed = time.monotonic()
         return future.result()
 
-    done = count(1)
     pool = ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1))
     waiting: deque[Future[Result]] = deque()
     try:

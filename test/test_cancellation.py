@@ -76,7 +76,7 @@ LONG_STEPS: dict[str, tuple[Callable[[], object], int]] = {
     'features of a fragment': (describe_one_fragment, 10),
     'overlap by priors': (overlap_of_many, COUNT),
     'a pair': (register_one_pair, 25),
-    'synchronisation': (lambda: synchronize(COUNT, edges(), 0.5), 25),
+    'synchronisation': (lambda: synchronize(COUNT, edges(), 0.5), 10),
     'GICP of an edge': (refine_one_edge, 4),
     'optimisation': (
         lambda: optimize_poses(POSES, np.zeros(COUNT, np.int64), edges()), COUNT + 1),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from mvreg_ros.types import InputError
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,7 +49,13 @@ def voxel_down_sample(points: Tensor, voxel_size: float) -> Tensor:
     """
     if len(points) == 0:
         return torch.zeros(0, dtype=torch.int64, device=points.device)
-    keys, order = torch.sort(pack(voxel_coordinates(points, voxel_size)), stable=True)
+    cells = pack(voxel_coordinates(points, voxel_size))
+    if points.device.type == 'cpu':
+        # NumPy's sort without an order is ten times as fast: enough where nothing is left out.
+        alone = np.sort(cells.numpy())
+        if (alone[1:] != alone[:-1]).all():
+            return torch.arange(len(points))
+    keys, order = torch.sort(cells, stable=True)
     first = torch.ones_like(keys, dtype=torch.bool)
     first[1:] = keys[1:] != keys[:-1]
     return torch.sort(order[first]).values

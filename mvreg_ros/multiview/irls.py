@@ -20,14 +20,15 @@ MIN_SCALE = 1e-3
 @dataclass(frozen=True)
 class IrlsConfig:
     """
-    The annealed loop: b of Eq. 14 shrinks from `start` times `scale` to `scale`.
+    The annealed loop: b of Eq. 14 shrinks to `scale`.
 
-    scale: residual of a good edge, in the Frobenius norm of Eq. 14; 0.2 is a rotation by 8
-    degrees, which right edges that close long loops are off, where small errors add up. unit:
-    metres that count as much as a norm of 1. power: 1 is Eq. 14 as printed, 2 the squared form of
-    its source (Arrigoni et al., 2016); see docs/paper.md for the figures. iterations: at most;
-    fewer where b is at its least and no entry of a pose moves by `still` any more. inlier: in
-    units of `scale`, the residual up to which an edge counts as consistent.
+    start: where it begins, in units of `scale`; at the largest residual where that is less. scale:
+    residual of a good edge, in the Frobenius norm of Eq. 14; 0.2 is a rotation by 8 degrees, which
+    right edges that close long loops are off, where small errors add up. unit: metres that count as
+    much as a norm of 1. power: 1 is Eq. 14 as printed, 2 the squared form of its source (Arrigoni
+    et al., 2016); see docs/paper.md for the figures. iterations: at most; fewer where b is at its
+    least and no entry of a pose moves by `still` any more. inlier: in units of `scale`, the
+    residual up to which an edge counts as consistent.
     """
 
     scale: float = 0.2
@@ -85,8 +86,10 @@ def reweighted_sync(
     a, b, T_a_b, c_local, estimate = map(torch.from_numpy, (i, j, T_i_j, weight, poses))
     for iteration in range(config.iterations):
         raise_if_cancelled()
-        scale = config.scale * max(1.0, config.start * config.decay**iteration)
         residual = edge_residuals(estimate, a, b, T_a_b, config.unit)
+        if iteration == 0:
+            start = min(config.start * config.scale, float(residual.max()))
+        scale = max(config.scale, start * config.decay**iteration)
         c_global = cauchy_weights(residual, scale, config.power)
         # The floor keeps the graph connected in the eyes of the solver.
         c = c_local * c_global.clamp(min=1e-7)
