@@ -24,11 +24,11 @@ class IrlsConfig:
 
     start: where it begins, in units of `scale`; at the largest residual where that is less. scale:
     residual of a good edge, in the Frobenius norm of Eq. 14; 0.2 is a rotation by 8 degrees, which
-    right edges that close long loops are off, where small errors add up. unit: metres that count as
-    much as a norm of 1. power: 1 is Eq. 14 as printed, 2 the squared form of its source (Arrigoni
-    et al., 2016); see docs/paper.md for the figures. iterations: at most; fewer where b is at its
-    least and no entry of a pose moves by `still` any more. inlier: in units of `scale`, the
-    residual up to which an edge counts as consistent.
+    right edges that close long loops are off, where small errors add up. unit: metres that count
+    as much as a norm of 1. power: 1 is Eq. 14 as printed, 2 the squared form of its source
+    (Arrigoni et al., 2016); see docs/paper.md for the figures. iterations: at most; fewer where b
+    is at its least and no entry of a pose moves by `still` any more. inlier: in units of `scale`,
+    the residual up to which an edge counts as consistent.
     """
 
     scale: float = 0.2
