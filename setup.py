@@ -49,7 +49,7 @@ setup(
         'safetensors>=0.4.3',
         'scipy>=1.11',
         'small_gicp>=1.0',
-        'threadpoolctl>=3.1',
+        'threadpoolctl>=3.5',
         'torch>=2.4',
         'tqdm>=4.60',
         'transforms3d>=0.4.2',

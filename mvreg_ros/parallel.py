@@ -93,7 +93,8 @@ class ThreadLimits:
         with self._lock:
             self._blocks -= 1
             if not self._blocks:
-                self._limits.restore_original_limits()
+                with self._limits:  # which restores them, and lets any thread set the next
+                    pass
             torch.set_num_threads(self._torch_threads)
 
 

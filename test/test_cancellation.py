@@ -206,6 +206,32 @@ def test_the_limit_of_threads_lasts_as_long_as_any_block() -> None:
     assert (limits(), torch.get_num_threads()) == before
 
 
+def test_threads_that_live_on_do_not_keep_the_limit_for_themselves() -> None:
+    """Threadpoolctl lets one thread set the limits of OpenBLAS until it says that it is done."""
+    def limits() -> set[int]:
+        return {pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas'}
+
+    before = limits()
+    done, leave = Event(), Event()
+
+    def first() -> None:
+        with one_thread_each():
+            pass
+        done.set()
+        leave.wait(60)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert done.wait(60)
+    try:
+        with one_thread_each():
+            assert limits() == {1}
+        assert limits() == before
+    finally:
+        leave.set()
+        thread.join(60)
+
+
 def test_the_optimisation_that_can_be_cancelled_is_that_of_gtsam() -> None:
     graph, start = gtsam.NonlinearFactorGraph(), gtsam.Values()
     noisy = edges()

@@ -126,27 +126,60 @@ def test_a_third_of_wrong_edges_does_no_harm(loop: IrlsConfig) -> None:
     assert result.edges.confidence[~wrong].min() > 0.8
 
 
-def test_the_loop_is_left_once_the_poses_are_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the poses of all its rounds, in which the scale of Eq. 14 has come to its end."""
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by one entry with each synchronisation, the number of nodes."""
+    nodes: list[int] = []
+
+    def noted(count: int, *args: Any, **kwargs: Any) -> torch.Tensor:
+        nodes.append(count)
+        return transf_sync(count, *args, **kwargs)
+
+    monkeypatch.setattr(irls, 'transf_sync', noted)
+    return nodes
+
+
+# b of Eq. 14 falls from `start` to 1, in units of `scale`, in so many rounds.
+ANNEALED = np.log(IrlsConfig.start) / -np.log(IrlsConfig.decay)
+
+
+def test_the_loop_is_left_once_the_poses_are_still(rounds: list[int]) -> None:
+    """What comes after would not have moved them, and b is at its least."""
     rng = np.random.default_rng(7)
     poses = random_poses(rng, 12)
     i, j = all_pairs(12)
     T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.005, 0.01)
     T_i_j[::4] = random_poses(rng, len(i[::4]))
-    rounds = []
+    weight = np.ones(len(i))
+    all_rounds = irls.reweighted_sync(12, i, j, T_i_j, weight, poses, IrlsConfig(still=0.0))
+    assert len(rounds) == IrlsConfig.iterations
+    rounds.clear()
+    found = irls.reweighted_sync(12, i, j, T_i_j, weight, poses, IrlsConfig())
+    assert ANNEALED < len(rounds) < IrlsConfig.iterations
+    np.testing.assert_allclose(found, all_rounds, atol=1e-5)
 
-    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
-        rounds[-1] += 1
-        return transf_sync(*args, **kwargs)
 
-    monkeypatch.setattr(irls, 'transf_sync', counted)
-    found = []
-    for config in (IrlsConfig(still=0.0), IrlsConfig()):
-        rounds.append(0)
-        found.append(irls.reweighted_sync(12, i, j, T_i_j, np.ones(len(i)), poses, config))
-    assert rounds[0] == config.iterations
-    assert np.log(config.start) / -np.log(config.decay) < rounds[1] < rounds[0]
-    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+def test_the_loop_goes_on_while_b_falls(rounds: list[int]) -> None:
+    """A wrong edge that weighs next to nothing moves no pose at any b."""
+    rng = np.random.default_rng(3)
+    poses = random_poses(rng, 6)
+    i, j = all_pairs(6)
+    T_i_j = relative(poses, i, j)
+    T_i_j[0] = random_poses(rng, 2)[1]
+    weight = np.where(np.arange(len(i)) == 0, 1e-9, 1.0)
+    found = irls.reweighted_sync(6, i, j, T_i_j, weight, poses, IrlsConfig())
+    np.testing.assert_allclose(found, np.linalg.inv(poses[0]) @ poses, atol=1e-6)
+    assert len(rounds) > ANNEALED
+
+
+def test_b_begins_no_larger_than_the_largest_residual(rounds: list[int]) -> None:
+    """Edges that all agree need no annealing: they are weighed by the last b from the start."""
+    rng = np.random.default_rng(5)
+    poses = random_poses(rng, 12)
+    i, j = all_pairs(12)
+    T_i_j = relative(poses, i, j) @ noise(rng, len(i), 0.001, 0.002)
+    irls.reweighted_sync(12, i, j, T_i_j, np.ones(len(i)), poses, IrlsConfig())
+    assert len(rounds) < ANNEALED
 
 
 def test_two_buildings_stay_apart() -> None:

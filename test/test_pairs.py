@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from hypothesis import given, settings
@@ -69,6 +70,21 @@ def test_likeness_is_the_match_kernel() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.diag(found)[0] == pytest.approx(1)
     assert np.diag(found)[1] < 0.7  # three descriptors have three words of five at the most
+
+
+def test_what_is_known_by_one_vocabulary_is_not_by_another() -> None:
+    """The same words, another projection."""
+    cache = MemoryCache()
+    fragments = [replace(described(np.zeros((9, 3)), random_descriptors(9, k)), key=str(k))
+                 for k in range(3)]
+    words, weights = random_descriptors(5, 4), torch.ones(5)
+    first, second = (
+        [likeness(fragments, Vocabulary(words, projection, weights, '', ''), Threads(1), known)
+         for known in (cache, MemoryCache())]
+        for projection in (torch.eye(8)[:, :3], torch.eye(8)[:, 5:]))
+    for once, again in (first, second):
+        np.testing.assert_array_equal(once, again)
+    assert np.abs(first[0] - second[0]).max() > 0.01
 
 
 def test_words_that_a_fragment_lacks_say_nothing() -> None:

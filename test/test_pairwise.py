@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mvreg_ros.pairwise import matching
 from mvreg_ros.pairwise.confidence import inlier_confidence, undisputed
 from mvreg_ros.pairwise.consistency import SpatialConsistency
 from mvreg_ros.pairwise.information import correspondence_information
@@ -24,17 +26,19 @@ import torch
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@given(SEEDS, st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 200, 10**6]))
+@given(SEEDS, st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 200, 10**6]),
+       st.booleans())
 def test_mutual_neighbors_are_those_of_brute_force(
-    seed: int, count_i: int, count_j: int, max_bytes: int
+    seed: int, count_i: int, count_j: int, max_bytes: int, openblas: bool
 ) -> None:
     """Nearest both ways in the full table of products; of equals only one."""
     rng = np.random.default_rng(seed)
     # Small whole numbers: many products are equal, and all are exact.
     a, b = (rng.integers(-2, 3, (n, 4)).astype(float) for n in (count_i, count_j))
     table = a @ b.T
-    i, j = (rows.tolist() for rows in mutual_nearest_neighbors(
-        torch.from_numpy(a), torch.from_numpy(b), max_bytes))
+    with patch.object(matching, 'numpy_has_openblas', lambda: openblas):
+        i, j = (rows.tolist() for rows in mutual_nearest_neighbors(
+            torch.from_numpy(a), torch.from_numpy(b), max_bytes))
     assert len(set(i)) == len(i)
     assert len(set(j)) == len(j)
     for row, column in zip(i, j, strict=True):

@@ -16,7 +16,7 @@ from torch import Tensor
 def products(a: Tensor, b: Tensor) -> Tensor:
     """Return a @ b.T of (N, D) and (M, D)."""
     if a.device.type == 'cpu' and numpy_has_openblas():
-        return torch.from_numpy(a.numpy() @ b.numpy().T)
+        return torch.from_numpy(a.detach().numpy() @ b.detach().numpy().T)
     return a @ b.T
 
 
@@ -25,7 +25,7 @@ def numpy_has_openblas() -> bool:
     """
     Return whether NumPy brings its own OpenBLAS.
 
-    On AMD that takes half the time of torch's MKL, which has no AVX-512 there. The NumPy of a
+    On an AMD processor with AVX-512 that took half the time of torch's MKL. The NumPy of a
     distribution may have the reference BLAS, which takes many times as long.
     """
     return any(library['internal_api'] == 'openblas' and 'numpy' in library['filepath']

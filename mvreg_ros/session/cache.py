@@ -28,6 +28,8 @@ NAME = 'cache.sqlite'
 COMMIT_SECONDS = 1.0
 # Bytes, the most that SQLite has: what is as large as features is read several times as fast.
 PAGE_SIZE = 65536
+# KiB of pages that SQLite keeps: enough for the keys of some 100,000 results.
+PAGES_KIB = 16384
 
 # Classes by their names and fields: what an older version wrote in another form is not known.
 NAMES: dict[type, bytes] = {
@@ -81,6 +83,7 @@ class SessionCache:
     def _open(self) -> None:
         self._database = sqlite3.connect(self._path, check_same_thread=False)
         self._database.execute(f'PRAGMA page_size = {PAGE_SIZE}')
+        self._database.execute(f'PRAGMA cache_size = -{PAGES_KIB}')
         self._database.execute('PRAGMA synchronous = NORMAL')
         self._database.execute(
             'CREATE TABLE IF NOT EXISTS results '

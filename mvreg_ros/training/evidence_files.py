@@ -12,6 +12,7 @@ from pathlib import Path
 from mvreg_ros.data.files import write_atomic
 from mvreg_ros.evaluation.metrics import relative_errors
 from mvreg_ros.methods.consistency import ConsistencyMethod
+from mvreg_ros.parallel import one_thread_each
 from mvreg_ros.training.disturbance import disturbed
 from mvreg_ros.training.processes import own_share, wait_for_all
 from mvreg_ros.training.scenes import TrainingScene
@@ -64,6 +65,7 @@ class EvidenceFiles:
         return self.folder / f'{scene.name}+{following.name}.safetensors'
 
 
+@one_thread_each()
 def compute_poses(
     scene: TrainingScene, following: TrainingScene, method: ConsistencyMethod, labels: Labels
 ) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ class AggregatedScene:
 @dataclass(frozen=True)
 class LikenessConfig:
     """
-    How it is learned, by Adam with a cosine schedule.
+    How a projection and weights are learned, by Adam with a cosine schedule.
 
     components: of the projection. scenes: of each step. rate, rate_projection: of learning the
     weights and the projection. decay: of the mean square of the logarithms of the weights.
