@@ -29,6 +29,7 @@ from mvreg_ros.training.likeness import (
     together,
 )
 from mvreg_ros.training.scenes import counted, overlaps, read_scenes, TrainingScene
+from mvreg_ros.types import InputError
 from scipy.cluster.vq import kmeans2
 import torch
 from torch import Tensor
@@ -72,8 +73,11 @@ def main() -> None:
     parser.add_argument('--validation', nargs='+', required=True)
     parser.add_argument('--features', choices=('cylinder', 'fpfh'), required=True)
     args = parser.parse_args()
+    try:
+        scenes, validation = read_scenes(args.scenes), read_scenes(args.validation)
+    except InputError as error:
+        parser.error(str(error))
     pipeline = MultiviewRegistration.from_pretrained(features=args.features, device='cpu')
-    scenes, validation = read_scenes(args.scenes), read_scenes(args.validation)
     descriptors = [described(pipeline, scene) for scene in [*scenes, *validation]]
     generator = torch.Generator().manual_seed(SEED)
     known = torch.cat([sample(each, generator) for each in descriptors[:len(scenes)]])
