@@ -19,8 +19,9 @@ from mvreg_ros.data.graph import graph_json
 from mvreg_ros.features.descriptor import FpfhDescriptor
 from mvreg_ros.methods import consistency
 from mvreg_ros.methods.consistency import ConsistencyMethod
+from mvreg_ros.multiview.irls import IrlsConfig
 from mvreg_ros.multiview.optimization import levenberg_marquardt, optimize_poses
-from mvreg_ros.multiview.pose_graph import synchronize
+from mvreg_ros.multiview.pose_graph import PoseGraphConfig, synchronize
 from mvreg_ros.multiview.refinement import GicpCloud, refine_edges, RefinementConfig
 from mvreg_ros.pairs.overlap import overlapping_by_priors
 from mvreg_ros.pairs.selection import LikelyPairs, SelectionConfig
@@ -72,11 +73,13 @@ def overlap_of_many() -> None:
     overlapping_by_priors(given, VOXEL_SIZE)
 
 
+# A loop that runs for all its rounds.
+NEVER_STILL = PoseGraphConfig(irls=IrlsConfig(still=0.0))
 LONG_STEPS: dict[str, tuple[Callable[[], object], int]] = {
     'features of a fragment': (describe_one_fragment, 10),
     'overlap by priors': (overlap_of_many, COUNT),
     'a pair': (register_one_pair, 25),
-    'synchronisation': (lambda: synchronize(COUNT, edges(), 0.5), 10),
+    'synchronisation': (lambda: synchronize(COUNT, edges(), 0.5, NEVER_STILL), 25),
     'GICP of an edge': (refine_one_edge, 4),
     'optimisation': (
         lambda: optimize_poses(POSES, np.zeros(COUNT, np.int64), edges()), COUNT + 1),

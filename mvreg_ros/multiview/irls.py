@@ -84,11 +84,10 @@ def reweighted_sync(
     poses: (count, 4, 4) the start. weight: (E,) > 0, how much each edge counts where all agree.
     """
     a, b, T_a_b, c_local, estimate = map(torch.from_numpy, (i, j, T_i_j, weight, poses))
+    residual = edge_residuals(estimate, a, b, T_a_b, config.unit)
+    start = min(config.start * config.scale, float(residual.max()))
     for iteration in range(config.iterations):
         raise_if_cancelled()
-        residual = edge_residuals(estimate, a, b, T_a_b, config.unit)
-        if iteration == 0:
-            start = min(config.start * config.scale, float(residual.max()))
         scale = max(config.scale, start * config.decay**iteration)
         c_global = cauchy_weights(residual, scale, config.power)
         # The floor keeps the graph connected in the eyes of the solver.
@@ -97,4 +96,5 @@ def reweighted_sync(
         estimate = transf_sync(count, a, b, T_a_b, c, translations='synchronized')
         if scale == config.scale and (estimate - before).abs().max() < config.still:
             break
+        residual = edge_residuals(estimate, a, b, T_a_b, config.unit)
     return estimate.numpy()

@@ -39,8 +39,8 @@ class LikenessConfig:
 
     components: of the projection. scenes: of each step. rate, rate_projection: of learning the
     weights and the projection. decay: of the mean square of the logarithms of the weights.
-    decay_projection: of the square of how far the projection moves, relative to its own. scale:
-    what a likeness is multiplied with at first; that is learned too.
+    decay_projection: of the square of how far a component moves, in the mean. scale: what a
+    likeness is multiplied with at first; that is learned too.
     """
 
     components: int = 40
@@ -89,7 +89,7 @@ def learn_likeness(
             projected(some.vectors, start + moved), words * logits.softmax(0))
         loss = info_nce(likeness * log_scale.exp(), some.overlap)
         loss = loss + config.decay * logits.square().mean()
-        loss = loss + config.decay_projection * moved.square().sum() / start.square().sum()
+        loss = loss + config.decay_projection * moved.square().sum(0).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
